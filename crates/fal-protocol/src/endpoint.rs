@@ -52,7 +52,8 @@ impl EndpointId {
             return refuse("it is longer than 255 bytes");
         }
         let legacy = if text.contains('/') { None } else { split_legacy(text) };
-        let text = legacy.map_or_else(|| text.to_owned(), |(owner, alias)| format!("{owner}/{alias}"));
+        let text =
+            legacy.map_or_else(|| text.to_owned(), |(owner, alias)| format!("{owner}/{alias}"));
 
         let segments: Vec<&str> = text.split('/').collect();
         for segment in &segments {
@@ -62,7 +63,9 @@ impl EndpointId {
                 _ => {}
             }
             if let Some(bad) = segment.chars().find(|c| !is_segment_char(*c)) {
-                return refuse(&format!("{bad:?} cannot occur; letters, digits, `-`, `_`, `.` can"));
+                return refuse(&format!(
+                    "{bad:?} cannot occur; letters, digits, `-`, `_`, `.` can"
+                ));
             }
         }
         let namespaced = NAMESPACES.contains(&segments[0]);
@@ -75,7 +78,9 @@ impl EndpointId {
             });
         }
         if segments[first + 2..].contains(&RESERVED_SEGMENT) {
-            return refuse("the segment `requests` is reserved for the addresses of queued requests");
+            return refuse(
+                "the segment `requests` is reserved for the addresses of queued requests",
+            );
         }
         let owner_start = if namespaced { segments[0].len() + 1 } else { 0 };
         let alias_start = owner_start + segments[first].len() + 1;
@@ -211,8 +216,15 @@ mod tests {
     #[track_caller]
     fn check(text: &str, namespace: Option<&str>, owner: &str, alias: &str, path: Option<&str>) {
         let id = EndpointId::parse(text).unwrap();
-        assert_eq!((id.namespace(), id.owner(), id.alias(), id.path()), (namespace, owner, alias, path));
-        assert_eq!(EndpointId::parse(id.as_str()).unwrap(), id, "the canonical form is a fixed point");
+        assert_eq!(
+            (id.namespace(), id.owner(), id.alias(), id.path()),
+            (namespace, owner, alias, path)
+        );
+        assert_eq!(
+            EndpointId::parse(id.as_str()).unwrap(),
+            id,
+            "the canonical form is a fixed point"
+        );
     }
 
     #[test]

@@ -12,7 +12,9 @@ mod api;
 
 use std::fmt;
 
-pub use api::{ApiError, ErrorType, FieldError, Loc};
+pub use api::{
+    ApiError, ErrorType, FIELDS_MAX, FieldError, Loc, MESSAGE_BYTES_MAX, RAW_BODY_BYTES_MAX,
+};
 
 use http::StatusCode;
 
@@ -146,7 +148,7 @@ pub enum ErrorKind {
     /// [`RetryPolicy::repeat_unknown_submits`](crate::retry::RetryPolicy::repeat_unknown_submits).
     SubmitUnknown {
         /// What arrived instead of an answer.
-        cause: Box<ErrorKind>,
+        cause: Box<Self>,
     },
     /// The result was asked for before the job had completed.
     NotReady,
@@ -205,6 +207,10 @@ pub enum Aftermath {
     CancelFailed(Box<str>),
     /// The answer to the submit was still missing: a job may exist that nobody can name.
     Unknown,
+    /// The connection of a direct run was closed, which tells the service to stop the model.
+    ///
+    /// Source: docs.fal.ai, request errors and cancellation pages (documented).
+    Disconnected,
 }
 
 impl fmt::Display for Aftermath {
@@ -214,11 +220,15 @@ impl fmt::Display for Aftermath {
             Self::Left => f.write_str("the job was left running"),
             Self::Asked(outcome) => outcome.fmt(f),
             Self::CancelFailed(why) => {
-                write!(f, "the service could not be asked to cancel the job, which may go on: {why}")
+                write!(
+                    f,
+                    "the service could not be asked to cancel the job, which may go on: {why}"
+                )
             }
-            Self::Unknown => {
-                f.write_str("the submit was still unanswered, so a job may exist that has no known id")
-            }
+            Self::Unknown => f.write_str(
+                "the submit was still unanswered, so a job may exist that has no known id",
+            ),
+            Self::Disconnected => f.write_str("the connection was closed, which stops the run"),
         }
     }
 }
@@ -330,7 +340,9 @@ impl fmt::Display for InputError {
                 write!(f, "{text:?} is not an endpoint id: {problem}")
             }
             Self::Key { problem } => write!(f, "the API key cannot be used: {problem}"),
-            Self::Address { text, problem } => write!(f, "{text:?} is not a usable address: {problem}"),
+            Self::Address { text, problem } => {
+                write!(f, "{text:?} is not a usable address: {problem}")
+            }
             Self::Option { name, problem } => write!(f, "{name}: {problem}"),
             Self::Body { problem } => write!(f, "the input cannot be encoded as JSON: {problem}"),
             Self::Handle { problem } => write!(f, "this is not a handle: {problem}"),

@@ -1,13 +1,27 @@
 #![doc = include_str!("../README.md")]
 
+pub mod answer;
 pub mod auth;
+mod call;
 pub mod endpoint;
 pub mod error;
 pub mod headers;
+pub mod hosts;
+pub mod machine;
+pub mod options;
 pub mod queue;
 pub mod rand;
+pub mod retry;
+pub mod run;
+pub mod settings;
+pub mod sse;
+pub mod upload;
 pub mod wire;
 
+pub use answer::Answer;
 pub use auth::{Credentials, Key};
 pub use endpoint::EndpointId;
 pub use error::{ApiError, Error, ErrorKind, InputError, ProtocolError};
+pub use hosts::Hosts;
+pub use machine::Output;
+pub use settings::Settings;

@@ -93,7 +93,9 @@ impl ApiError {
         }
         self.retryable
             .or_else(|| self.error_type.as_ref().and_then(ErrorType::is_transient))
-            .unwrap_or_else(|| self.status.is_some_and(|s| s == 429 || s == 408 || s.is_server_error()))
+            .unwrap_or_else(|| {
+                self.status.is_some_and(|s| s == 429 || s == 408 || s.is_server_error())
+            })
     }
 
     /// Whether a limit on simultaneous or queued requests was hit.
@@ -117,7 +119,9 @@ impl ApiError {
                 join_fields(&self.fields)
             }
             Some(Value::String(text)) => {
-                if self.status == Some(StatusCode::UNPROCESSABLE_ENTITY) && self.error_type.is_none() {
+                if self.status == Some(StatusCode::UNPROCESSABLE_ENTITY)
+                    && self.error_type.is_none()
+                {
                     // Older apps: fal's JS client reads such a text as one problem of the whole body.
                     self.fields.push(FieldError::whole_body(text));
                 }
@@ -129,7 +133,9 @@ impl ApiError {
         named.or_else(|| text_under(json)).or_else(|| {
             let status = object.get("status").and_then(Value::as_str)?;
             Some(match status {
-                "NOT_FOUND" => "the service does not know this request, or no longer (NOT_FOUND)".into(),
+                "NOT_FOUND" => {
+                    "the service does not know this request, or no longer (NOT_FOUND)".into()
+                }
                 other => format!("the service answered {other}"),
             })
         })
@@ -209,7 +215,8 @@ impl FieldError {
     /// The field's path without the leading `body`, such as `loras.0.path`; empty for the whole.
     #[must_use]
     pub fn path(&self) -> String {
-        let skip = usize::from(matches!(self.loc.first(), Some(Loc::Name(name)) if &**name == "body"));
+        let skip =
+            usize::from(matches!(self.loc.first(), Some(Loc::Name(name)) if &**name == "body"));
         let parts: Vec<Cow<'_, str>> = self.loc[skip..]
             .iter()
             .map(|loc| match loc {
@@ -245,7 +252,9 @@ impl Loc {
     fn read(value: &Value) -> Self {
         match value {
             Value::String(name) => Self::Name(name.as_str().into()),
-            other => other.as_u64().map_or_else(|| Self::Name(other.to_string().into()), Self::Index),
+            other => {
+                other.as_u64().map_or_else(|| Self::Name(other.to_string().into()), Self::Index)
+            }
         }
     }
 }

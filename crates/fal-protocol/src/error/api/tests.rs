@@ -29,7 +29,9 @@ fn model_error_has_fields() {
     assert_eq!(error.error_type, Some(ErrorType::MISSING));
     assert_eq!((error.request_id.as_deref(), error.retryable), (Some("r-1"), Some(false)));
     assert!(!error.is_retryable());
-    assert!(error.to_string().starts_with("422 Unprocessable Entity: loras.0.path: Field required"));
+    assert!(
+        error.to_string().starts_with("422 Unprocessable Entity: loras.0.path: Field required")
+    );
 }
 
 #[test]
@@ -52,17 +54,28 @@ fn own_start_timeout_is_not_retryable() {
 #[test]
 fn every_known_shape_has_a_message() {
     for (status, body, message) in [
-        (401, r#"{"detail":"No user found for Key ID and Secret"}"#, "No user found for Key ID and Secret"),
+        (
+            401,
+            r#"{"detail":"No user found for Key ID and Secret"}"#,
+            "No user found for Key ID and Secret",
+        ),
         (422, r#"{"detail":"bad prompt"}"#, "bad prompt"),
         (400, r#"{"detail":{"msg":"inner"}}"#, "inner"),
         (403, r#"{"error":{"type":"authorization_error","message":"nope"}}"#, "nope"),
         (400, r#"{"message":"m"}"#, "m"),
         (400, r#"{"error":"e"}"#, "e"),
         (400, r#""Invalid request""#, "Invalid request"),
-        (404, r#"{"status":"NOT_FOUND"}"#, "the service does not know this request, or no longer (NOT_FOUND)"),
+        (
+            404,
+            r#"{"status":"NOT_FOUND"}"#,
+            "the service does not know this request, or no longer (NOT_FOUND)",
+        ),
         (500, "Internal Server Error", "Internal Server Error"),
-        (502, "<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>",
-            "502 Bad Gateway (an HTML page, probably of a proxy)"),
+        (
+            502,
+            "<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>",
+            "502 Bad Gateway (an HTML page, probably of a proxy)",
+        ),
         (500, "", "the answer had no text (500 Internal Server Error)"),
         (500, "{}", "the answer was {}"),
         (500, r#"{"detail":[]}"#, r#"the answer was {"detail":[]}"#),
@@ -75,7 +88,9 @@ fn every_known_shape_has_a_message() {
 
 #[test]
 fn words_of_the_service_in_every_spelling() {
-    for (value, word) in [("1", Some(true)), ("true", Some(true)), ("0", Some(false)), ("False", Some(false))] {
+    for (value, word) in
+        [("1", Some(true)), ("true", Some(true)), ("0", Some(false)), ("False", Some(false))]
+    {
         assert_eq!(read(500, &[("x-fal-needs-retry", value)], "").retryable, word);
     }
     assert_eq!(read(500, &[("x-fal-needs-retry", "maybe")], "").retryable, None);

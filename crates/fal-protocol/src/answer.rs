@@ -1,0 +1,73 @@
+//! What a model answered.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header};
+use serde::Deserialize;
+
+use crate::headers;
+use crate::wire::Response;
+
+/// The output of a model, as it came: status, headers and body.
+///
+/// The body is held once; [`json`](Self::json) borrows from it, so a 20 MB image inside a data URI
+/// need not be copied.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Answer {
+    /// The model's own status, 2xx.
+    pub status: StatusCode,
+    /// All headers of the answer.
+    pub headers: HeaderMap,
+    /// The body, usually JSON.
+    pub body: Bytes,
+}
+
+impl Answer {
+    pub(crate) fn new(response: Response) -> Self {
+        let (parts, body) = response.into_parts();
+        Self { status: parts.status, headers: parts.headers, body }
+    }
+
+    /// Reads the body as JSON. Types may borrow from it (`&str`, `&RawValue`).
+    ///
+    /// # Errors
+    /// As `serde_json`: not JSON, or not of this type.
+    pub fn json<'a, T: Deserialize<'a>>(&'a self) -> serde_json::Result<T> {
+        serde_json::from_slice(&self.body)
+    }
+
+    /// The request id that the answer carried.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&str> {
+        self.header(headers::REQUEST_ID)
+    }
+
+    /// Billed units, if the service told.
+    #[must_use]
+    pub fn billable_units(&self) -> Option<f64> {
+        self.header(headers::BILLABLE_UNITS)?.trim().parse().ok()
+    }
+
+    /// The media type, such as `application/json`.
+    #[must_use]
+    pub fn content_type(&self) -> Option<&str> {
+        self.header(header::CONTENT_TYPE)
+    }
+
+    fn header(&self, name: header::HeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// Prints the body's length only.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("status", &self.status)
+            .field("headers", &self.headers)
+            .field("body", &format_args!("{} bytes", self.body.len()))
+            .finish()
+    }
+}

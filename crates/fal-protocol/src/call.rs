@@ -1,0 +1,373 @@
+//! One logical call: its attempts, the rests between them, backup hosts and redirects.
+//!
+//! | In state | Input | Next | Says |
+//! |---|---|---|---|
+//! | Asking | 2xx | Over | settled: the answer |
+//! | Asking | redirect that may be followed | Asking | Send |
+//! | Asking | connect failure, backup host unused | Asking | Send to the backup |
+//! | Asking | answer or failure worth a repeat, attempts and budget left | Resting | Event |
+//! | Asking | any other answer or failure | Over | settled |
+//! | Asking | attempt timeout | as a failure | Abort first |
+//! | Resting | its end | Asking | Send |
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+
+use crate::error::{ApiError, Error, ErrorKind, ProtocolError};
+use crate::machine::{AttemptFailed, Ids, Out, Output, after, is_due};
+use crate::rand::SplitMix64;
+use crate::retry::{Purpose, Verdict};
+use crate::settings::Settings;
+use crate::wire::{Body, ExchangeId, Failure, FailureKind, Phase, Request, Response, Sent};
+
+/// Repeats one request as the policy allows. Part of every machine.
+#[derive(Debug)]
+pub(crate) struct Call {
+    purpose: Purpose,
+    request: Request,
+    settings: Arc<Settings>,
+    jitter: SplitMix64,
+    timeout: Duration,
+    deadline: Option<Instant>,
+    attempt: u32,
+    /// An attempt may have been accepted although no answer said so.
+    unknown: bool,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Asking {
+        id: ExchangeId,
+        until: Option<Instant>,
+        redirects: u8,
+        primary_failure: Option<Failure>,
+    },
+    Resting {
+        until: Option<Instant>,
+    },
+    Over,
+}
+
+/// How a call ended: with a 2xx answer, or not.
+pub(crate) type Settled = Result<Response, Error>;
+
+impl Call {
+    /// A call that has not begun. `deadline` is the caller's; the call only avoids resting past it.
+    pub(crate) fn new(
+        settings: &Arc<Settings>,
+        purpose: Purpose,
+        request: Request,
+        seed: u64,
+        deadline: Option<Instant>,
+    ) -> Self {
+        let timeout = match purpose {
+            Purpose::Run => settings.run_timeout,
+            Purpose::Put => settings.upload_idle_timeout,
+            _ => settings.attempt_timeout,
+        };
+        Self {
+            purpose,
+            request,
+            settings: Arc::clone(settings),
+            jitter: SplitMix64::new(seed),
+            timeout,
+            deadline,
+            attempt: 0,
+            unknown: false,
+            state: State::Over,
+        }
+    }
+
+    /// Sends the first or the next attempt.
+    pub(crate) fn start<E, T>(&mut self, now: Instant, ids: &mut Ids, out: &mut Out<E, T>) {
+        self.attempt += 1;
+        let request = self.request.clone();
+        self.send(now, ids, out, request, 0, None);
+    }
+
+    /// Forgets earlier attempts and asks again: the next poll of a loop.
+    pub(crate) fn restart<E, T>(&mut self, now: Instant, ids: &mut Ids, out: &mut Out<E, T>) {
+        self.attempt = 0;
+        self.start(now, ids, out);
+    }
+
+    /// The exchange whose answer is awaited.
+    pub(crate) const fn in_flight(&self) -> Option<ExchangeId> {
+        match self.state {
+            State::Asking { id, .. } => Some(id),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_asking(&self, id: ExchangeId) -> bool {
+        self.in_flight() == Some(id)
+    }
+
+    /// When `handle_timeout` has something to do.
+    pub(crate) const fn until(&self) -> Option<Instant> {
+        match self.state {
+            State::Asking { until, .. } | State::Resting { until } => until,
+            State::Over => None,
+        }
+    }
+
+    /// Whether an attempt may have been accepted although no answer said so.
+    pub(crate) const fn is_unknown(&self) -> bool {
+        self.unknown
+    }
+
+    /// Ends the call; returns the exchange to abort.
+    pub(crate) fn stop(&mut self) -> Option<ExchangeId> {
+        let id = self.in_flight();
+        self.state = State::Over;
+        id
+    }
+
+    /// Puts the attempt's limit off, because bytes are moving.
+    pub(crate) fn touch(&mut self, now: Instant) {
+        let until = after(now, self.timeout);
+        if let State::Asking { until: limit, .. } = &mut self.state {
+            *limit = until;
+        }
+    }
+
+    pub(crate) fn handle_response<E: From<AttemptFailed>, T>(
+        &mut self,
+        now: Instant,
+        ids: &mut Ids,
+        id: ExchangeId,
+        response: Response,
+        out: &mut Out<E, T>,
+    ) -> Option<Settled> {
+        if !self.is_asking(id) {
+            return None;
+        }
+        let status = response.status();
+        if status.is_success() {
+            self.settings.budget.deposit();
+            return self.settle(Ok(response));
+        }
+        if status.is_redirection() {
+            return match self.follow(&response) {
+                Ok(request) => {
+                    let State::Asking { redirects, .. } = self.state else { return None };
+                    self.send(now, ids, out, request, redirects + 1, None);
+                    None
+                }
+                Err(error) => self.settle(Err(ErrorKind::Protocol(error).into())),
+            };
+        }
+        let verdict = self.settings.retry.judge_response(self.purpose, &response);
+        let error = ApiError::parse(status, response.headers(), response.body());
+        self.judge(now, verdict, ErrorKind::Api(error), out)
+    }
+
+    pub(crate) fn handle_failure<E: From<AttemptFailed>, T>(
+        &mut self,
+        now: Instant,
+        ids: &mut Ids,
+        id: ExchangeId,
+        failure: Failure,
+        out: &mut Out<E, T>,
+    ) -> Option<Settled> {
+        if !self.is_asking(id) {
+            return None;
+        }
+        let State::Asking { primary_failure, .. } = &mut self.state else { return None };
+        let is_unsent_connect = failure.phase == Phase::Connect && failure.sent == Sent::No;
+        let failure = match primary_failure.take() {
+            None if is_unsent_connect => {
+                if let Some(uri) = self.settings.hosts.backup(&self.request.uri) {
+                    let mut request = self.request.clone();
+                    request.uri = uri;
+                    self.send(now, ids, out, request, 0, Some(failure));
+                    return None;
+                }
+                failure
+            }
+            // Both hosts out of reach: the primary's trouble is the one to tell.
+            Some(primary) if is_unsent_connect => primary,
+            _ => failure,
+        };
+        let verdict = self.settings.retry.judge_failure(self.purpose, &failure);
+        if failure.sent == Sent::Maybe && self.purpose.is_paid() {
+            self.unknown = true;
+        }
+        self.judge(now, verdict, ErrorKind::Transport(failure), out)
+    }
+
+    pub(crate) fn handle_timeout<E: From<AttemptFailed>, T>(
+        &mut self,
+        now: Instant,
+        ids: &mut Ids,
+        out: &mut Out<E, T>,
+    ) -> Option<Settled> {
+        match self.state {
+            State::Resting { until } if is_due(until, now) => {
+                self.start(now, ids, out);
+                None
+            }
+            State::Asking { id, until, .. } if is_due(until, now) => {
+                out.push_back(Output::Abort { id });
+                let message = format!("no answer within {:?}", self.timeout);
+                let failure = Failure::read(FailureKind::Timeout, message);
+                self.handle_failure(now, ids, id, failure, out)
+            }
+            _ => None,
+        }
+    }
+
+    fn send<E, T>(
+        &mut self,
+        now: Instant,
+        ids: &mut Ids,
+        out: &mut Out<E, T>,
+        request: Request,
+        redirects: u8,
+        primary_failure: Option<Failure>,
+    ) {
+        let id = ids.next();
+        self.state =
+            State::Asking { id, until: after(now, self.timeout), redirects, primary_failure };
+        out.push_back(Output::Send { id, request });
+    }
+
+    /// Rests for another attempt, or settles.
+    fn judge<E: From<AttemptFailed>, T>(
+        &mut self,
+        now: Instant,
+        verdict: Verdict,
+        cause: ErrorKind,
+        out: &mut Out<E, T>,
+    ) -> Option<Settled> {
+        if verdict == Verdict::Unknown {
+            self.unknown = true;
+        }
+        let rest = match verdict {
+            Verdict::Retry { after }
+                if self.attempt < self.settings.retry.attempts(self.purpose) =>
+            {
+                self.rest(now, after)
+            }
+            _ => None,
+        };
+        let Some(rest) = rest else {
+            let kind = if self.unknown {
+                ErrorKind::SubmitUnknown { cause: Box::new(cause) }
+            } else {
+                cause
+            };
+            return self.settle(Err(kind.into()));
+        };
+        let attempt = self.attempt;
+        out.push_back(Output::Event(
+            AttemptFailed { purpose: self.purpose, attempt, rest, cause }.into(),
+        ));
+        self.state = State::Resting { until: after(now, rest) };
+        None
+    }
+
+    /// How long to rest; `None` when another attempt is not worth it or not allowed.
+    fn rest(&mut self, now: Instant, asked: Option<Duration>) -> Option<Duration> {
+        let policy = &self.settings.retry;
+        let backoff = policy.backoff(self.attempt, &mut self.jitter);
+        let mut rest = asked.map_or(backoff, |asked| asked.max(backoff));
+        if !self.settings.budget.withdraw() {
+            if self.purpose.is_paid() {
+                return None;
+            }
+            rest = rest.max(policy.backoff_max);
+        }
+        let Some(deadline) = self.deadline else { return Some(rest) };
+        let left = deadline.saturating_duration_since(now);
+        // A paid request that could only be repeated after the deadline fails now, with its cause; a
+        // read rests until the deadline, which then decides.
+        if rest >= left && self.purpose.is_paid() { None } else { Some(rest.min(left)) }
+    }
+
+    fn settle(&mut self, settled: Settled) -> Option<Settled> {
+        self.state = State::Over;
+        Some(settled)
+    }
+
+    /// The request that a redirect asks for.
+    ///
+    /// A read follows up to [`REDIRECTS_MAX`] redirects, without credentials where the host is
+    /// foreign; anything else follows only 307 and 308 on its own host, which promise that nothing
+    /// was done yet.
+    fn follow(&self, response: &Response) -> Result<Request, ProtocolError> {
+        let refuse = |problem: &str| Err(ProtocolError::Redirect { problem: problem.into() });
+        let State::Asking { redirects, .. } = self.state else {
+            return refuse("nothing was asked");
+        };
+        let status = response.status();
+        let Some(target) = location(&self.request.uri, response.headers()) else {
+            return refuse("it names no usable address");
+        };
+        let hosts = &self.settings.hosts;
+        if target.scheme_str() == Some("http") && !hosts.allow_plain_http() {
+            return refuse("it leads to plain http");
+        }
+        let mut request = self.request.clone();
+        if request.method == Method::GET {
+            if redirects >= REDIRECTS_MAX {
+                return refuse("there were too many in a row");
+            }
+            if !hosts.trusts(&target) {
+                Settings::strip(&mut request.headers);
+            }
+        } else {
+            let keeps =
+                matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
+            let stays = target.authority() == request.uri.authority() && hosts.trusts(&target);
+            if !keeps || !stays || redirects >= REDIRECTS_MAX {
+                return refuse(
+                    "only a 307 or 308 on the same host is followed after a POST or PUT",
+                );
+            }
+        }
+        request.uri = target;
+        Ok(request)
+    }
+}
+
+/// The absolute address that `Location` names.
+fn location(base: &Uri, headers: &HeaderMap) -> Option<Uri> {
+    let text = headers.get(header::LOCATION)?.to_str().ok()?.trim();
+    let (scheme, authority) = (base.scheme_str()?, base.authority()?);
+    let absolute = if text.starts_with("//") {
+        format!("{scheme}:{text}")
+    } else if text.starts_with('/') {
+        format!("{scheme}://{authority}{text}")
+    } else {
+        text.to_owned()
+    };
+    let uri: Uri = absolute.split('#').next()?.parse().ok()?;
+    let web = matches!(uri.scheme_str(), Some("http" | "https"));
+    (web && uri.authority().is_some_and(|a| !a.as_str().contains('@'))).then_some(uri)
+}
+
+/// A request whose answer is JSON, with an optional JSON body, signed.
+pub(crate) fn json_request(
+    settings: &Settings,
+    method: Method,
+    uri: Uri,
+    extra: HeaderMap,
+    body: Option<Bytes>,
+) -> Request {
+    let mut request = Request::new(method, uri);
+    request.headers = extra;
+    request.headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    if let Some(body) = body {
+        request.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        request.body = Body::Bytes(body);
+    }
+    settings.sign(request)
+}
+
+/// Most redirects followed in a row.
+pub(crate) const REDIRECTS_MAX: u8 = 5;

@@ -1,0 +1,202 @@
+//! Machine: ask the service to cancel a job.
+//!
+//! | State | Input | Next |
+//! |---|---|---|
+//! | Asking | answer that names an outcome | Over: `Done(CancelOutcome)` |
+//! | Asking | other answer, failure, attempt timeout | as [`crate::retry`] says: Resting or Over |
+//! | Resting | its end | Asking |
+//! | Asking, Resting | deadline | Over, with an Abort of what is open |
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::{HeaderMap, Method, StatusCode};
+use serde_json::Value;
+
+use super::{Event, Handle};
+use crate::call::{Call, Settled, json_request};
+use crate::error::{Aftermath, Error, ErrorKind, InputError};
+use crate::machine::{Ids, Out, Output, earliest, is_due};
+use crate::retry::Purpose;
+use crate::settings::Settings;
+use crate::wire::{ExchangeId, Failure, Response};
+
+/// What the service said to a cancel. All of these are answers, none an error.
+///
+/// Source: docs.fal.ai, cancel page (documented); which status goes with `OK` is inferred.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CancelOutcome {
+    /// It was still waiting, and will never run.
+    Cancelled,
+    /// It runs; the runner was told, and may finish all the same.
+    Requested,
+    /// Too late: there is a result.
+    AlreadyCompleted,
+    /// The service does not know the job, or no longer.
+    NotFound,
+}
+
+impl fmt::Display for CancelOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cancelled => "the job was cancelled before it ran",
+            Self::Requested => "the running job was told to stop and may still finish",
+            Self::AlreadyCompleted => "the job had already completed; its result can be fetched",
+            Self::NotFound => "the service does not know the job",
+        })
+    }
+}
+
+/// Cancels one job. Does no I/O and reads no clock; see [`crate::machine`] for the contract.
+#[derive(Debug)]
+#[must_use = "a machine does nothing unless it is driven"]
+pub struct Cancel {
+    handle: Handle,
+    call: Call,
+    deadline: Option<Instant>,
+    ids: Ids,
+    out: Out<Event, CancelOutcome>,
+    over: bool,
+}
+
+impl Cancel {
+    /// Begins.
+    ///
+    /// # Errors
+    /// [`InputError`] when the handle gives no usable address.
+    pub fn new(
+        now: Instant,
+        seed: u64,
+        settings: &Arc<Settings>,
+        handle: Handle,
+        deadline: Option<Instant>,
+    ) -> Result<Self, InputError> {
+        Self::with_ids(now, seed, settings, handle, deadline, Ids::default())
+    }
+
+    pub(super) fn with_ids(
+        now: Instant,
+        seed: u64,
+        settings: &Arc<Settings>,
+        handle: Handle,
+        deadline: Option<Instant>,
+        mut ids: Ids,
+    ) -> Result<Self, InputError> {
+        let uri = handle.cancel_uri(&settings.hosts)?;
+        let request = json_request(settings, Method::PUT, uri, HeaderMap::new(), None);
+        let mut call = Call::new(settings, Purpose::Cancel, request, seed, deadline);
+        let mut out = Out::new();
+        call.start(now, &mut ids, &mut out);
+        Ok(Self { handle, call, deadline, ids, out, over: false })
+    }
+
+    /// An answer arrived.
+    pub fn handle_response(&mut self, now: Instant, id: ExchangeId, response: Response) {
+        if !self.call.is_asking(id) {
+            return;
+        }
+        if let Some(outcome) = read_outcome(&response) {
+            self.call.stop();
+            return self.finish(Ok(outcome));
+        }
+        let settled = self.call.handle_response(now, &mut self.ids, id, response, &mut self.out);
+        self.settle(settled);
+    }
+
+    /// An exchange ended without an answer.
+    pub fn handle_failure(&mut self, now: Instant, id: ExchangeId, failure: Failure) {
+        let settled = self.call.handle_failure(now, &mut self.ids, id, failure, &mut self.out);
+        self.settle(settled);
+    }
+
+    /// An instant that the machine waited for has come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if !self.over && is_due(self.deadline, now) {
+            let stopped = self.call.stop();
+            self.out.extend(stopped.map(|id| Output::Abort { id }));
+            let aftermath = Aftermath::CancelFailed("no answer in time".into());
+            return self.finish(Err(ErrorKind::Deadline { aftermath }.into()));
+        }
+        let settled = self.call.handle_timeout(now, &mut self.ids, &mut self.out);
+        self.settle(settled);
+    }
+
+    /// The next thing to do. Drain until [`Output::Wait`] or [`Output::Done`].
+    pub fn poll_output(&mut self) -> Output<Event, CancelOutcome> {
+        self.out.pop_front().unwrap_or_else(|| Output::Wait { until: self.until() })
+    }
+
+    pub(super) fn until(&self) -> Option<Instant> {
+        if self.over { None } else { earliest(self.call.until(), self.deadline) }
+    }
+
+    fn settle(&mut self, settled: Option<Settled>) {
+        if let Some(Err(error)) = settled {
+            self.finish(Err(error));
+        }
+    }
+
+    fn finish(&mut self, result: Result<CancelOutcome, Error>) {
+        self.over = true;
+        let bind = |error: Error| error.with_handle(Some(self.handle.clone()));
+        self.out.push_back(Output::Done(result.map_err(bind)));
+    }
+}
+
+/// The outcome that an answer names; `None` for an error.
+///
+/// Three eras of the service answer differently: a `status` of four values, `{"success": true}`, and
+/// an error text for what has completed. All are read.
+fn read_outcome(response: &Response) -> Option<CancelOutcome> {
+    let body: Value = serde_json::from_slice(response.body()).unwrap_or_default();
+    let word = body.get("status").and_then(Value::as_str);
+    let detail = body.get("detail").and_then(Value::as_str).unwrap_or_default();
+    match response.status() {
+        StatusCode::NOT_FOUND => Some(CancelOutcome::NotFound),
+        StatusCode::BAD_REQUEST => {
+            let late = word == Some("ALREADY_COMPLETED")
+                || detail.to_ascii_lowercase().contains("completed");
+            late.then_some(CancelOutcome::AlreadyCompleted)
+        }
+        status if status.is_success() => Some(match word {
+            Some("OK") => CancelOutcome::Cancelled,
+            Some("ALREADY_COMPLETED") => CancelOutcome::AlreadyCompleted,
+            Some("NOT_FOUND") => CancelOutcome::NotFound,
+            None if status == StatusCode::OK && body["success"] == true => CancelOutcome::Cancelled,
+            _ => CancelOutcome::Requested,
+        }),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn table_of_outcomes() {
+        use CancelOutcome::{AlreadyCompleted, Cancelled, NotFound, Requested};
+        for (status, body, outcome) in [
+            (200, r#"{"status":"OK"}"#, Some(Cancelled)),
+            (200, r#"{"success":true}"#, Some(Cancelled)),
+            (200, r#"{"success":false}"#, Some(Requested)),
+            (200, r#"{"status":"CANCELLATION_REQUESTED","success":true}"#, Some(Requested)),
+            (202, r#"{"status":"CANCELLATION_REQUESTED"}"#, Some(Requested)),
+            (202, "", Some(Requested)),
+            (400, r#"{"status":"ALREADY_COMPLETED"}"#, Some(AlreadyCompleted)),
+            (400, r#"{"detail":"Request already completed"}"#, Some(AlreadyCompleted)),
+            (400, r#"{"detail":"bad header"}"#, None),
+            (404, r#"{"status":"NOT_FOUND"}"#, Some(NotFound)),
+            (401, "", None),
+            (500, "", None),
+        ] {
+            let response =
+                http::Response::builder().status(status).body(Bytes::from(body)).unwrap();
+            assert_eq!(read_outcome(&response), outcome, "{status} {body}");
+        }
+    }
+}
