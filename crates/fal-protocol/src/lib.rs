@@ -3,6 +3,8 @@
 pub mod answer;
 pub mod auth;
 mod call;
+#[cfg(feature = "data-uri")]
+pub mod data_uri;
 pub mod endpoint;
 pub mod error;
 pub mod headers;

@@ -102,8 +102,9 @@ impl Options {
             map.insert(headers::QUEUE_PRIORITY, HeaderValue::from_static(priority.as_str()));
         }
         if let Some(hint) = &self.hint {
-            let value = HeaderValue::from_str(hint)
-                .map_err(|_| InputError::option("hint", "only visible ASCII can be sent"))?;
+            let value = HeaderValue::from_str(hint).ok().filter(|_| hint.is_ascii());
+            let value = value
+                .ok_or_else(|| InputError::option("hint", "only visible ASCII can be sent"))?;
             map.insert(headers::RUNNER_HINT, value);
         }
         Ok(map)

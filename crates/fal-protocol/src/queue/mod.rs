@@ -3,12 +3,14 @@
 //! | Machine | Exchanges | Result |
 //! |---|---|---|
 //! | [`Submit`] | POST | [`Handle`] |
+//! | [`Check`] | GET status, once | [`Status`] |
 //! | [`Watch`] | status stream, else status polls | [`Completed`] |
 //! | [`Fetch`] | GET result | [`Answer`](crate::Answer) |
 //! | [`Cancel`] | PUT cancel | [`CancelOutcome`] |
 //! | [`Subscribe`] | all of these under one deadline | [`Finished`] |
 
 mod cancel;
+mod check;
 mod fetch;
 mod handle;
 mod ledger;
@@ -18,6 +20,7 @@ mod subscribe;
 mod watch;
 
 pub use cancel::{Cancel, CancelOutcome};
+pub use check::{Check, CheckConfig};
 pub use fetch::{Fetch, FetchConfig};
 pub use handle::Handle;
 pub use status::{Completed, LogLine, State, Status};
