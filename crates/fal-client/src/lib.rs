@@ -1,1 +1,42 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+
+mod client;
+mod download;
+mod drive;
+mod error;
+mod event;
+mod files;
+#[cfg(feature = "hyper")]
+mod hyper;
+mod input;
+mod machines;
+mod media;
+mod output;
+mod plan;
+mod prepare;
+mod queue;
+mod run;
+mod subscribe;
+pub mod transport;
+mod upload;
+
+pub use client::{Builder, Client};
+pub use download::Download;
+pub use error::{DecodeError, Error, ErrorKind};
+pub use event::Event;
+pub use files::MediaFile;
+pub use input::{FileInput, Input, IntoInput};
+pub use output::Output;
+pub use queue::{IntoHandle, Queue, Submit, Watch};
+pub use run::Run;
+pub use subscribe::{Subscribe, Subscription};
+pub use upload::{Upload, UploadSource};
+
+pub use fal_protocol::error::{Aftermath, ApiError, ErrorType, FieldError, InputError};
+pub use fal_protocol::hosts::{Host, Hosts};
+pub use fal_protocol::options::Priority;
+pub use fal_protocol::queue::{
+    CancelOutcome, Completed, Handle, LogLine, OnDeadline, State, Status,
+};
+pub use fal_protocol::retry::RetryPolicy;
+pub use fal_protocol::{Credentials, EndpointId, Key};

@@ -17,9 +17,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 
 use crate::error::{ApiError, Error, ErrorKind, ProtocolError};
+use crate::headers;
 use crate::machine::{AttemptFailed, Ids, Out, Output, after, is_due};
 use crate::rand::SplitMix64;
-use crate::retry::{Purpose, Verdict};
+use crate::retry::{Purpose, Verdict, is_ingress};
 use crate::settings::Settings;
 use crate::wire::{Body, ExchangeId, Failure, FailureKind, Phase, Request, Response, Sent};
 
@@ -43,13 +44,24 @@ enum State {
     Asking {
         id: ExchangeId,
         until: Option<Instant>,
-        redirects: u8,
-        primary_failure: Option<Failure>,
+        way: Way,
     },
     Resting {
         until: Option<Instant>,
     },
     Over,
+}
+
+/// Where the current attempt has come to.
+#[derive(Debug)]
+struct Way {
+    /// The address that is asked now.
+    uri: Uri,
+    redirects: u8,
+    /// A redirect led to a foreign host: from there on nobody gets the credentials.
+    was_foreign: bool,
+    /// Why the primary host could not be reached, when this is the backup.
+    primary_failure: Option<Failure>,
 }
 
 /// How a call ended: with a 2xx answer, or not.
@@ -86,7 +98,7 @@ impl Call {
     pub(crate) fn start<E, T>(&mut self, now: Instant, ids: &mut Ids, out: &mut Out<E, T>) {
         self.attempt += 1;
         let request = self.request.clone();
-        self.send(now, ids, out, request, 0, None);
+        self.send(now, ids, out, request, None);
     }
 
     /// Forgets earlier attempts and asks again: the next poll of a loop.
@@ -118,6 +130,15 @@ impl Call {
     /// Whether an attempt may have been accepted although no answer said so.
     pub(crate) const fn is_unknown(&self) -> bool {
         self.unknown
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn state_name(&self) -> &'static str {
+        match self.state {
+            State::Asking { .. } => "Asking",
+            State::Resting { .. } => "Resting",
+            State::Over => "Over",
+        }
     }
 
     /// Ends the call; returns the exchange to abort.
@@ -153,14 +174,18 @@ impl Call {
         }
         if status.is_redirection() {
             return match self.follow(&response) {
-                Ok(request) => {
-                    let State::Asking { redirects, .. } = self.state else { return None };
-                    self.send(now, ids, out, request, redirects + 1, None);
+                Ok((request, way)) => {
+                    self.send_on(now, ids, out, request, way);
                     None
                 }
-                Err(error) => self.settle(Err(ErrorKind::Protocol(error).into())),
+                Err(error) => {
+                    // Only 307 and 308 say that the request is still to be done.
+                    self.unknown |= self.purpose.is_paid() && !is_repeat_elsewhere(status);
+                    self.fail(ErrorKind::Protocol(error))
+                }
             };
         }
+        self.unknown |= self.purpose.is_paid() && is_fate_unknown(&response);
         let verdict = self.settings.retry.judge_response(self.purpose, &response);
         let error = ApiError::parse(status, response.headers(), response.body());
         self.judge(now, verdict, ErrorKind::Api(error), out)
@@ -177,14 +202,14 @@ impl Call {
         if !self.is_asking(id) {
             return None;
         }
-        let State::Asking { primary_failure, .. } = &mut self.state else { return None };
+        let State::Asking { way, .. } = &mut self.state else { return None };
         let is_unsent_connect = failure.phase == Phase::Connect && failure.sent == Sent::No;
-        let failure = match primary_failure.take() {
-            None if is_unsent_connect => {
+        let failure = match way.primary_failure.take() {
+            None if is_unsent_connect && way.redirects == 0 => {
                 if let Some(uri) = self.settings.hosts.backup(&self.request.uri) {
                     let mut request = self.request.clone();
                     request.uri = uri;
-                    self.send(now, ids, out, request, 0, Some(failure));
+                    self.send(now, ids, out, request, Some(failure));
                     return None;
                 }
                 failure
@@ -227,12 +252,23 @@ impl Call {
         ids: &mut Ids,
         out: &mut Out<E, T>,
         request: Request,
-        redirects: u8,
         primary_failure: Option<Failure>,
     ) {
+        let uri = request.uri.clone();
+        let way = Way { uri, redirects: 0, was_foreign: false, primary_failure };
+        self.send_on(now, ids, out, request, way);
+    }
+
+    fn send_on<E, T>(
+        &mut self,
+        now: Instant,
+        ids: &mut Ids,
+        out: &mut Out<E, T>,
+        request: Request,
+        way: Way,
+    ) {
         let id = ids.next();
-        self.state =
-            State::Asking { id, until: after(now, self.timeout), redirects, primary_failure };
+        self.state = State::Asking { id, until: after(now, self.timeout), way };
         out.push_back(Output::Send { id, request });
     }
 
@@ -255,14 +291,7 @@ impl Call {
             }
             _ => None,
         };
-        let Some(rest) = rest else {
-            let kind = if self.unknown {
-                ErrorKind::SubmitUnknown { cause: Box::new(cause) }
-            } else {
-                cause
-            };
-            return self.settle(Err(kind.into()));
-        };
+        let Some(rest) = rest else { return self.fail(cause) };
         let attempt = self.attempt;
         out.push_back(Output::Event(
             AttemptFailed { purpose: self.purpose, attempt, rest, cause }.into(),
@@ -289,6 +318,16 @@ impl Call {
         if rest >= left && self.purpose.is_paid() { None } else { Some(rest.min(left)) }
     }
 
+    /// Settles with this cause, or with what it leaves unknown.
+    fn fail(&mut self, cause: ErrorKind) -> Option<Settled> {
+        let kind = if self.unknown {
+            ErrorKind::SubmitUnknown { cause: Box::new(cause) }
+        } else {
+            cause
+        };
+        self.settle(Err(kind.into()))
+    }
+
     fn settle(&mut self, settled: Settled) -> Option<Settled> {
         self.state = State::Over;
         Some(settled)
@@ -296,43 +335,55 @@ impl Call {
 
     /// The request that a redirect asks for.
     ///
-    /// A read follows up to [`REDIRECTS_MAX`] redirects, without credentials where the host is
-    /// foreign; anything else follows only 307 and 308 on its own host, which promise that nothing
+    /// A read follows up to [`REDIRECTS_MAX`] redirects, without credentials from the first foreign
+    /// host on; anything else follows only 307 and 308 on its own host, which promise that nothing
     /// was done yet.
-    fn follow(&self, response: &Response) -> Result<Request, ProtocolError> {
+    fn follow(&self, response: &Response) -> Result<(Request, Way), ProtocolError> {
         let refuse = |problem: &str| Err(ProtocolError::Redirect { problem: problem.into() });
-        let State::Asking { redirects, .. } = self.state else {
+        let State::Asking { way, .. } = &self.state else {
             return refuse("nothing was asked");
         };
-        let status = response.status();
-        let Some(target) = location(&self.request.uri, response.headers()) else {
+        let Some(target) = location(&way.uri, response.headers()) else {
             return refuse("it names no usable address");
         };
         let hosts = &self.settings.hosts;
         if target.scheme_str() == Some("http") && !hosts.allow_plain_http() {
             return refuse("it leads to plain http");
         }
+        if way.redirects >= REDIRECTS_MAX {
+            return refuse("there were too many in a row");
+        }
         let mut request = self.request.clone();
-        if request.method == Method::GET {
-            if redirects >= REDIRECTS_MAX {
-                return refuse("there were too many in a row");
-            }
-            if !hosts.trusts(&target) {
+        let was_foreign = way.was_foreign || !hosts.trusts(&target);
+        if request.method == Method::GET && !self.purpose.is_paid() {
+            if was_foreign {
                 Settings::strip(&mut request.headers);
             }
         } else {
-            let keeps =
-                matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
-            let stays = target.authority() == request.uri.authority() && hosts.trusts(&target);
-            if !keeps || !stays || redirects >= REDIRECTS_MAX {
+            let stays = target.authority() == way.uri.authority() && hosts.trusts(&target);
+            if !is_repeat_elsewhere(response.status()) || !stays {
                 return refuse(
-                    "only a 307 or 308 on the same host is followed after a POST or PUT",
+                    "only a 307 or 308 on the same host is followed for a run, POST or PUT",
                 );
             }
         }
-        request.uri = target;
-        Ok(request)
+        request.uri = target.clone();
+        let redirects = way.redirects + 1;
+        Ok((request, Way { uri: target, redirects, was_foreign, primary_failure: None }))
     }
+}
+
+/// Whether a redirect says that the same request is still to be done, at another address.
+const fn is_repeat_elsewhere(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 307 | 308)
+}
+
+/// Whether a paid request may have been accepted although this answer is no success: it was made in
+/// front of the service, which has said nothing.
+fn is_fate_unknown(response: &Response) -> bool {
+    matches!(response.status().as_u16(), 502..=504)
+        && headers::retry_word(response.headers()).is_none()
+        && is_ingress(response)
 }
 
 /// The absolute address that `Location` names.

@@ -17,6 +17,8 @@ pub mod retry;
 pub mod run;
 pub mod settings;
 pub mod sse;
+#[cfg(test)]
+mod testing;
 pub mod upload;
 pub mod wire;
 

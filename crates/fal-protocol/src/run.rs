@@ -77,7 +77,13 @@ impl Run {
         let call = Call::new(settings, Purpose::Run, request, seed, config.deadline);
         let (ids, out) = (Ids::default(), Out::new());
         let mut run = Self { call, deadline: config.deadline, ids, out, over: false };
-        run.call.start(now, &mut run.ids, &mut run.out);
+        if is_due(run.deadline, now) {
+            // Nobody waits for this run any more, so nobody is to pay for it.
+            let aftermath = Aftermath::NothingSubmitted;
+            run.settle(Some(Err(ErrorKind::Deadline { aftermath }.into())));
+        } else {
+            run.call.start(now, &mut run.ids, &mut run.out);
+        }
         Ok(run)
     }
 
@@ -113,6 +119,11 @@ impl Run {
     /// The next thing to do. Drain until [`Output::Wait`] or [`Output::Done`].
     pub fn poll_output(&mut self) -> Output<AttemptFailed, Answer> {
         self.out.pop_front().unwrap_or_else(|| Output::Wait { until: self.until() })
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn state_name(&self) -> &'static str {
+        if self.over { "Over" } else { self.call.state_name() }
     }
 
     fn until(&self) -> Option<Instant> {

@@ -187,6 +187,15 @@ impl Upload {
         self.out.pop_front().unwrap_or_else(|| Output::Wait { until: self.until() })
     }
 
+    #[cfg(test)]
+    pub(crate) const fn state_name(&self) -> &'static str {
+        match self.file_url {
+            _ if self.over => "Over",
+            None => "Initiating",
+            Some(_) => "Putting",
+        }
+    }
+
     fn until(&self) -> Option<Instant> {
         if self.over { None } else { earliest(self.call.until(), self.config.deadline) }
     }
@@ -226,8 +235,10 @@ impl Upload {
                 b"(not shown: it may hold a signature)",
             )
         };
-        let initiated: Initiated =
-            serde_json::from_slice(response.body()).map_err(|e| refuse(&e))?;
+        // serde's message may quote a text of the body, so it tells only where.
+        let initiated: Initiated = serde_json::from_slice(response.body()).map_err(|e| {
+            refuse(&format_args!("two addresses were expected at column {}", e.column()))
+        })?;
         let uri: Uri = initiated.upload_url.parse().map_err(|e| refuse(&e))?;
         match uri.scheme_str() {
             Some("https") => {}

@@ -128,6 +128,11 @@ impl Cancel {
         self.out.pop_front().unwrap_or_else(|| Output::Wait { until: self.until() })
     }
 
+    #[cfg(test)]
+    pub(crate) const fn state_name(&self) -> &'static str {
+        if self.over { "Over" } else { self.call.state_name() }
+    }
+
     pub(super) fn until(&self) -> Option<Instant> {
         if self.over { None } else { earliest(self.call.until(), self.deadline) }
     }

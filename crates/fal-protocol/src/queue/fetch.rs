@@ -127,6 +127,15 @@ impl Fetch {
         self.out.pop_front().unwrap_or_else(|| Output::Wait { until: self.until() })
     }
 
+    #[cfg(test)]
+    pub(crate) const fn state_name(&self) -> &'static str {
+        match self.pause {
+            _ if self.over => "Over",
+            Some(_) => "Pausing",
+            None => self.call.state_name(),
+        }
+    }
+
     pub(super) fn until(&self) -> Option<Instant> {
         let next = self.pause.unwrap_or_else(|| self.call.until());
         if self.over { None } else { earliest(next, self.config.deadline) }

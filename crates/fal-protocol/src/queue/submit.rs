@@ -14,6 +14,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::Method;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{Event, Handle};
 use crate::EndpointId;
@@ -92,7 +93,13 @@ impl Submit {
             out: Out::new(),
             over: false,
         };
-        submit.call.start(now, &mut submit.ids, &mut submit.out);
+        if is_due(submit.deadline, now) {
+            // Nobody waits for this job any more, so nobody is to pay for it.
+            let aftermath = Aftermath::NothingSubmitted;
+            submit.finish(Err(ErrorKind::Deadline { aftermath }.into()));
+        } else {
+            submit.call.start(now, &mut submit.ids, &mut submit.out);
+        }
         Ok(submit)
     }
 
@@ -123,6 +130,11 @@ impl Submit {
     /// The next thing to do. Drain until [`Output::Wait`] or [`Output::Done`].
     pub fn poll_output(&mut self) -> Output<Event, Handle> {
         self.out.pop_front().unwrap_or_else(|| Output::Wait { until: self.until() })
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn state_name(&self) -> &'static str {
+        if self.over { "Over" } else { self.call.state_name() }
     }
 
     pub(super) fn until(&self) -> Option<Instant> {
@@ -173,15 +185,19 @@ impl Submit {
     }
 }
 
+/// Lenient: a field of an unexpected type must not cost the handle of a job that is paid for.
 #[derive(Deserialize)]
 struct Submitted {
     #[serde(default)]
-    request_id: Option<Box<str>>,
-    status_url: Option<Box<str>>,
-    response_url: Option<Box<str>>,
-    cancel_url: Option<Box<str>>,
+    request_id: Value,
     #[serde(default)]
-    queue_position: serde_json::Value,
+    status_url: Value,
+    #[serde(default)]
+    response_url: Value,
+    #[serde(default)]
+    cancel_url: Value,
+    #[serde(default)]
+    queue_position: Value,
 }
 
 /// The job that a submit's answer names. Without a usable body the header still names it.
@@ -190,8 +206,8 @@ fn read_handle(
     response: &Response,
 ) -> Result<(Handle, Option<u64>), ProtocolError> {
     let body: Result<Submitted, _> = serde_json::from_slice(response.body());
-    let named =
-        body.as_ref().ok().and_then(|body| body.request_id.clone()).filter(|id| !id.is_empty());
+    let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(Box::from);
+    let named = body.as_ref().ok().and_then(|body| text(&body.request_id));
     let header = || {
         let id = response.headers().get(headers::REQUEST_ID)?.to_str().ok()?.trim();
         (!id.is_empty()).then(|| Box::from(id))
@@ -205,7 +221,7 @@ fn read_handle(
     let mut position = None;
     if let Ok(body) = body {
         (handle.status_url, handle.response_url, handle.cancel_url) =
-            (body.status_url, body.response_url, body.cancel_url);
+            (text(&body.status_url), text(&body.response_url), text(&body.cancel_url));
         position = body.queue_position.as_u64();
     }
     Ok((handle, position))

@@ -265,6 +265,18 @@ impl Subscribe {
         self.handle.as_ref()
     }
 
+    #[cfg(test)]
+    pub(crate) const fn state_name(&self) -> &'static str {
+        match &self.stage {
+            Stage::Submitting(_) => "Submitting",
+            Stage::Watching(_) => "Watching",
+            Stage::Fetching(_) => "Fetching",
+            Stage::Rescuing { .. } => "Rescuing",
+            Stage::Cancelling { .. } => "Cancelling",
+            Stage::Over => "Over",
+        }
+    }
+
     fn until(&self) -> Option<Instant> {
         match &self.stage {
             Stage::Submitting(submit) => submit.until(),
@@ -305,7 +317,7 @@ impl Subscribe {
                     None => return self.stage = Stage::Rescuing { submit, until, why },
                     Some(Ok(handle)) => {
                         self.handle = Some(handle);
-                        self.cancel(now, why, submit.ids)
+                        self.cancel(now, why, submit.ids, until)
                     }
                     Some(Err(error)) => {
                         let unknown = matches!(error.kind(), ErrorKind::SubmitUnknown { .. });
@@ -396,11 +408,13 @@ impl Subscribe {
             }
             Stage::Watching(mut watch) => {
                 self.out.extend(watch.stop().map(|id| Output::Abort { id }));
-                self.stage = self.cancel(now, why, watch.ids);
+                let until = after(now, self.settings.cancel_timeout);
+                self.stage = self.cancel(now, why, watch.ids, until);
             }
             Stage::Fetching(mut fetch) => {
                 self.out.extend(fetch.stop().map(|id| Output::Abort { id }));
-                self.stage = self.cancel(now, why, fetch.ids);
+                let until = after(now, self.settings.cancel_timeout);
+                self.stage = self.cancel(now, why, fetch.ids, until);
             }
             other => self.stage = other,
         }
@@ -427,11 +441,10 @@ impl Subscribe {
         }
     }
 
-    fn cancel(&mut self, now: Instant, why: Why, ids: Ids) -> Stage {
+    fn cancel(&mut self, now: Instant, why: Why, ids: Ids, until: Option<Instant>) -> Stage {
         let Some(handle) = self.handle.clone() else { return Stage::Over };
-        let deadline = after(now, self.settings.cancel_timeout);
         let seed = self.seeds.next_u64();
-        match Cancel::with_ids(now, seed, &self.settings, handle, deadline, ids) {
+        match Cancel::with_ids(now, seed, &self.settings, handle, until, ids) {
             Ok(cancel) => Stage::Cancelling { cancel: Box::new(cancel), why },
             Err(error) => {
                 let aftermath = Aftermath::CancelFailed(error.to_string().into());

@@ -104,6 +104,8 @@ struct Stream {
     opened: Instant,
     /// Set once the head has said that this is an event stream.
     decoder: Option<Decoder>,
+    /// The answer came whole: there is nothing left to abort.
+    is_over: bool,
     events: u64,
     /// Why the primary host could not be reached, when this is the backup's stream.
     primary_failure: Option<Failure>,
@@ -181,7 +183,7 @@ impl Watch {
             stream.until = after(now, self.config.stream_first_event_timeout);
         } else {
             // Refused, or no stream at all: a poll says why, in a form that is whole.
-            self.out.push_back(Output::Abort { id });
+            self.abort_stream();
             self.poll(now);
         }
     }
@@ -191,7 +193,9 @@ impl Watch {
         let Mode::Streaming(stream) = &mut self.mode else { return };
         let Some(decoder) = stream.decoder.as_mut().filter(|_| stream.id == id) else { return };
         decoder.push(chunk);
-        stream.until = after(now, self.config.stream_idle_timeout);
+        if stream.events > 0 {
+            stream.until = after(now, self.config.stream_idle_timeout);
+        }
         loop {
             let Mode::Streaming(stream) = &mut self.mode else { return };
             let item = stream.decoder.as_mut().and_then(Decoder::next_event);
@@ -203,11 +207,14 @@ impl Watch {
             };
             match status {
                 Ok(status) => {
+                    // Only an event ends the wait for the first one: a middlebox that holds events
+                    // back may well send comments of its own.
                     stream.events += 1;
+                    stream.until = after(now, self.config.stream_idle_timeout);
                     self.tell(status);
                 }
                 Err(error) => {
-                    self.out.push_back(Output::Abort { id });
+                    self.abort_stream();
                     return self.lose_stream(now, ErrorKind::Protocol(error));
                 }
             }
@@ -225,7 +232,10 @@ impl Watch {
 
     /// An answer arrived.
     pub fn handle_response(&mut self, now: Instant, id: ExchangeId, response: Response) {
-        if self.is_streaming(id) {
+        if let Mode::Streaming(stream) = &mut self.mode
+            && stream.id == id
+        {
+            stream.is_over = true;
             // A driver that did not stream: the body is a whole event stream, or an error.
             let (parts, body) = response.into_parts();
             self.handle_head(now, id, &http::Response::from_parts(parts, ()));
@@ -271,12 +281,11 @@ impl Watch {
         }
         match &mut self.mode {
             Mode::Streaming(stream) if is_due(stream.until, now) => {
-                let id = stream.id;
                 let message = match stream.events {
                     0 => "the status stream sent nothing in time",
                     _ => "the status stream fell silent",
                 };
-                self.out.push_back(Output::Abort { id });
+                self.abort_stream();
                 self.lose_stream(
                     now,
                     ErrorKind::Transport(Failure::read(FailureKind::Timeout, message)),
@@ -295,6 +304,17 @@ impl Watch {
     /// The next thing to do. Drain until [`Output::Wait`] or [`Output::Done`].
     pub fn poll_output(&mut self) -> Output<Event, Completed> {
         self.out.pop_front().unwrap_or_else(|| Output::Wait { until: self.until() })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn state_name(&self) -> &'static str {
+        match &self.mode {
+            Mode::Streaming(_) => "Streaming",
+            Mode::StreamRest { .. } => "StreamRest",
+            Mode::Polling(_) => "Polling",
+            Mode::PollRest { .. } => "PollRest",
+            Mode::Over => "Over",
+        }
     }
 
     pub(super) fn until(&self) -> Option<Instant> {
@@ -346,9 +366,25 @@ impl Watch {
         let id = self.ids.next();
         self.ledger.begin_view();
         let until = after(now, self.config.stream_first_event_timeout);
-        let stream = Stream { id, until, opened: now, decoder: None, events: 0, primary_failure };
+        let stream = Stream {
+            id,
+            until,
+            opened: now,
+            decoder: None,
+            is_over: false,
+            events: 0,
+            primary_failure,
+        };
         self.mode = Mode::Streaming(Box::new(stream));
         self.out.push_back(Output::Send { id, request });
+    }
+
+    fn abort_stream(&mut self) {
+        if let Mode::Streaming(stream) = &self.mode
+            && !stream.is_over
+        {
+            self.out.push_back(Output::Abort { id: stream.id });
+        }
     }
 
     /// The stream broke: rest and open it again, or poll from here on.
@@ -439,9 +475,7 @@ impl Watch {
             }
         }
         if let Some(completed) = completed {
-            if let Mode::Streaming(stream) = &self.mode {
-                self.out.push_back(Output::Abort { id: stream.id });
-            }
+            self.abort_stream();
             self.out.push_back(Output::Event(Event::Completed(completed.clone())));
             self.finish(Ok(completed));
         }

@@ -1,0 +1,278 @@
+use std::env;
+use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fal_protocol::error::InputError;
+use fal_protocol::hosts::Hosts;
+use fal_protocol::queue::Handle;
+use fal_protocol::retry::RetryPolicy;
+use fal_protocol::{Credentials, EndpointId, Key, Settings};
+use http::HeaderValue;
+
+use crate::download::Download;
+use crate::error::Error;
+use crate::queue::Queue;
+use crate::run::Run;
+use crate::subscribe::Subscribe;
+use crate::transport::Transport;
+use crate::upload::{Upload, UploadSource};
+
+/// Calls fal.ai. Cheap to clone; clones share connections and the retry budget.
+///
+/// ```
+/// # tokio_test(async {
+/// # let mock = fal_mock::MockFal::builder().instant().start().await?;
+/// # let url = mock.url();
+/// use fal_client::Client;
+/// use serde_json::json;
+///
+/// let client = Client::builder().base_url(url).key("id:secret").build()?;
+/// let output = client.subscribe("fal-ai/flux/dev").input(json!({ "prompt": "a cat" })).await?;
+/// println!("{}", output.value()?["images"][0]["url"]);
+/// # Ok(())
+/// # });
+/// # fn tokio_test(f: impl Future<Output = Result<(), Box<dyn std::error::Error>>>) {
+/// #     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(f).unwrap();
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Client {
+    transport: Arc<dyn Transport>,
+    settings: Arc<Settings>,
+}
+
+impl Client {
+    /// A client as the environment says.
+    ///
+    /// | Variable | Meaning |
+    /// |---|---|
+    /// | `FAL_KEY` | the API key, `id:secret` |
+    /// | `FAL_KEY_ID` and `FAL_KEY_SECRET` | its halves, if `FAL_KEY` is not set |
+    /// | `FAL_BASE_URL` | one origin for all of fal's hosts, such as `http://127.0.0.1:8787` of a mock |
+    /// | `HTTPS_PROXY`, `NO_PROXY`, `SSL_CERT_FILE` | as `fal_transport_hyper::Config::from_env` |
+    ///
+    /// Variables that are set to nothing count as not set.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) without a key, and
+    /// [`ErrorKind::Input`](crate::ErrorKind::Input) when a value has no usable form.
+    #[cfg(feature = "hyper")]
+    pub fn from_env() -> Result<Self, Error> {
+        Self::builder().from_env()?.build()
+    }
+
+    /// A client to be configured.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Puts a job into the queue, follows it and takes its result.
+    pub fn subscribe(&self, endpoint: impl AsRef<str>) -> Subscribe {
+        Subscribe::new(self.clone(), endpoint.as_ref())
+    }
+
+    /// Follows a job that was submitted before, here or anywhere, and takes its result.
+    pub fn attach(&self, handle: Handle) -> Subscribe {
+        Subscribe::attach(self.clone(), handle)
+    }
+
+    /// The steps of the queue one by one: submit, status, watch, result, cancel.
+    ///
+    /// # Errors
+    /// [`InputError::EndpointId`] when `endpoint` is none.
+    pub fn queue(&self, endpoint: impl AsRef<str>) -> Result<Queue, InputError> {
+        Ok(Queue::new(self.clone(), EndpointId::parse(endpoint.as_ref())?))
+    }
+
+    /// Runs a model directly: no queue, no way to come back, the answer on the same connection. For
+    /// models that take seconds.
+    pub fn run(&self, endpoint: impl AsRef<str>) -> Run {
+        Run::new(self.clone(), endpoint.as_ref())
+    }
+
+    /// Puts a file where models can read it.
+    pub fn upload(&self, source: impl Into<UploadSource>) -> Upload {
+        Upload::new(self.clone(), source.into())
+    }
+
+    /// Fetches a file that an output names. Takes data URIs too. Sends no credentials.
+    pub fn download(&self, url: impl Into<String>) -> Download {
+        Download::new(self.clone(), url.into())
+    }
+
+    pub(crate) const fn settings(&self) -> &Arc<Settings> {
+        &self.settings
+    }
+
+    pub(crate) fn transport(&self) -> Arc<dyn Transport> {
+        Arc::clone(&self.transport)
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// Configures a [`Client`].
+#[derive(Clone, Debug, Default)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct Builder {
+    settings: Settings,
+    has_credentials: bool,
+    transport: Option<Arc<dyn Transport>>,
+    problem: Option<InputError>,
+    #[cfg(feature = "hyper")]
+    connections: fal_transport_hyper::Config,
+}
+
+impl Builder {
+    /// Takes over what the environment says; see [`Client::from_env`]. What was set before stays.
+    ///
+    /// # Errors
+    /// As [`Client::from_env`], but a missing key is no error yet.
+    #[cfg(feature = "hyper")]
+    #[expect(
+        clippy::wrong_self_convention,
+        reason = "it continues a builder, like Client::from_env"
+    )]
+    pub fn from_env(mut self) -> Result<Self, Error> {
+        let variable = |name: &str| env::var(name).ok().filter(|value| !value.trim().is_empty());
+        if !self.has_credentials {
+            let key =
+                match (variable("FAL_KEY"), variable("FAL_KEY_ID"), variable("FAL_KEY_SECRET")) {
+                    (Some(key), _, _) => Some(Key::parse(&key)?),
+                    (None, Some(id), Some(secret)) => Some(Key::from_parts(&id, &secret)?),
+                    _ => None,
+                };
+            if let Some(key) = key {
+                self = self.credentials(key);
+            }
+        }
+        if self.settings.hosts == Hosts::fal()
+            && let Some(base) = variable("FAL_BASE_URL")
+        {
+            self.settings.hosts = Hosts::under(&base)?;
+        }
+        self.connections = fal_transport_hyper::Config::from_env();
+        Ok(self)
+    }
+
+    /// Sets the API key, `id:secret`.
+    pub fn key(mut self, key: impl AsRef<str>) -> Self {
+        match Key::parse(key.as_ref()) {
+            Ok(key) => self.credentials(key),
+            Err(problem) => {
+                self.problem = self.problem.or(Some(problem));
+                self
+            }
+        }
+    }
+
+    /// Sets who calls; [`Credentials::Anonymous`] for public models, or behind a proxy that adds the key.
+    pub fn credentials(mut self, credentials: impl Into<Credentials>) -> Self {
+        self.settings.credentials = credentials.into();
+        self.has_credentials = true;
+        self
+    }
+
+    /// Reaches all of fal's hosts under one origin, as a mock server offers them.
+    pub fn base_url(mut self, base: impl AsRef<str>) -> Self {
+        match Hosts::under(base.as_ref()) {
+            Ok(hosts) => self.settings.hosts = hosts,
+            Err(problem) => self.problem = self.problem.or(Some(problem)),
+        }
+        self
+    }
+
+    /// Sets where each of fal's services is.
+    pub fn hosts(mut self, hosts: Hosts) -> Self {
+        self.settings.hosts = hosts;
+        self
+    }
+
+    /// Sets the rules for repeats.
+    pub fn retry(mut self, retry: RetryPolicy) -> Self {
+        self.settings.retry = retry;
+        self
+    }
+
+    /// Sets the longest wait for one answer. Default 60 s. Not for direct runs.
+    pub const fn attempt_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.attempt_timeout = timeout;
+        self
+    }
+
+    /// Sets the longest wait for the answer of a direct run. Default 61 min.
+    pub const fn run_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.run_timeout = timeout;
+        self
+    }
+
+    /// Sets the longest result taken. Default 256 MiB.
+    pub const fn result_bytes_max(mut self, bytes: usize) -> Self {
+        self.settings.result_bytes_max = bytes;
+        self
+    }
+
+    /// Sets the `User-Agent`. Default: `fal-client/{version} (rust)`.
+    pub fn user_agent(mut self, user_agent: HeaderValue) -> Self {
+        self.settings.user_agent = user_agent;
+        self
+    }
+
+    /// Sets how exchanges are performed, instead of over hyper.
+    pub fn transport(mut self, transport: Arc<dyn Transport>) -> Self {
+        self.transport = Some(transport);
+        self
+    }
+
+    /// Sets how connections are made: proxies, extra roots, limits.
+    #[cfg(feature = "hyper")]
+    pub fn connections(mut self, connections: fal_transport_hyper::Config) -> Self {
+        self.connections = connections;
+        self
+    }
+
+    /// The client.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Input`](crate::ErrorKind::Input) for the first setting that had no usable form, and
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) without credentials or a transport.
+    pub fn build(mut self) -> Result<Client, Error> {
+        if let Some(problem) = self.problem {
+            return Err(problem.into());
+        }
+        if !self.has_credentials {
+            return Err(Error::config(
+                "there is no API key: set FAL_KEY (get one at https://fal.ai/dashboard/keys), or \
+                 FAL_KEY_ID and FAL_KEY_SECRET; a mock server takes any `id:secret`",
+            ));
+        }
+        if self.settings.user_agent == Settings::default().user_agent {
+            self.settings.user_agent = HeaderValue::from_static(USER_AGENT);
+        }
+        let transport = match self.transport {
+            Some(transport) => transport,
+            #[cfg(feature = "hyper")]
+            None => {
+                let transport = fal_transport_hyper::Transport::new(self.connections);
+                Arc::new(transport.map_err(|e| Error::config(e.to_string()))?)
+            }
+            #[cfg(not(feature = "hyper"))]
+            None => return Err(Error::config("there is no transport: give the builder one")),
+        };
+        Ok(Client { transport, settings: Arc::new(self.settings) })
+    }
+}
+
+/// Spreads the retries of many clients; guessing it gains nothing.
+pub(crate) fn new_seed() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+const USER_AGENT: &str = concat!("fal-client/", env!("CARGO_PKG_VERSION"), " (rust)");

@@ -1,0 +1,133 @@
+//! What submit, subscribe and run have in common before they begin.
+
+use std::time::{Duration, Instant};
+
+use fal_protocol::EndpointId;
+use fal_protocol::options::Options;
+
+use crate::client::Client;
+use crate::drive::now;
+use crate::error::Error;
+use crate::event::Event;
+use crate::input::{Input, IntoInput};
+use crate::prepare::Prepare;
+
+pub(crate) type OnUpdate = Box<dyn FnMut(&Event) + Send>;
+
+pub(crate) struct Plan {
+    pub(crate) client: Client,
+    pub(crate) endpoint: Option<EndpointId>,
+    pub(crate) input: Input,
+    pub(crate) options: Options,
+    pub(crate) deadline: Duration,
+    pub(crate) on_update: Option<OnUpdate>,
+    /// The first thing that the caller got wrong: told when the call is awaited.
+    problem: Option<Error>,
+}
+
+impl Plan {
+    pub(crate) fn new(client: Client, endpoint: &str, deadline: Duration) -> Self {
+        let (endpoint, problem) = match EndpointId::parse(endpoint) {
+            Ok(endpoint) => (Some(endpoint), None),
+            Err(error) => (None, Some(error.into())),
+        };
+        let (input, options) = (Input::default(), Options::default());
+        Self { client, endpoint, input, options, deadline, on_update: None, problem }
+    }
+
+    pub(crate) fn set_input(&mut self, input: impl IntoInput) {
+        match input.into_input() {
+            Ok(input) => self.input = input,
+            Err(error) => self.refuse(error.into()),
+        }
+    }
+
+    pub(crate) fn set_header(&mut self, name: &str, value: &str) {
+        if let Err(error) = self.options.set_header(name, value) {
+            self.refuse(error.into());
+        }
+    }
+
+    /// Begins: the deadline counts from here.
+    pub(crate) fn begin(&mut self) -> Result<(EndpointId, Prepare, Option<Instant>), Error> {
+        if let Some(problem) = self.problem.take() {
+            return Err(problem);
+        }
+        let endpoint =
+            self.endpoint.take().ok_or_else(|| Error::config("the call has begun already"))?;
+        let deadline = now().checked_add(self.deadline);
+        let prepare = Prepare::new(&self.client, std::mem::take(&mut self.input), deadline);
+        Ok((endpoint, prepare, deadline))
+    }
+
+    fn refuse(&mut self, error: Error) {
+        self.problem.get_or_insert(error);
+    }
+}
+
+/// The setters that submit, subscribe and run share. The type has a field `plan`.
+macro_rules! plan_setters {
+    () => {
+        /// Sets the model's input: anything that is `Serialize`, or an [`Input`](crate::Input) with files.
+        /// Default: `{}`.
+        pub fn input(mut self, input: impl crate::IntoInput) -> Self {
+            self.plan.set_input(input);
+            self
+        }
+
+        /// Bounds the wait for a runner to *start*, not the run itself. More than 0.1 s.
+        pub const fn start_timeout(mut self, timeout: std::time::Duration) -> Self {
+            self.plan.options.start_timeout = Some(timeout);
+            self
+        }
+
+        /// Prefers runners that advertise this hint, such as a loaded LoRA.
+        pub fn hint(mut self, hint: impl Into<String>) -> Self {
+            self.plan.options.hint = Some(hint.into());
+            self
+        }
+
+        /// Adds a header of your own; it reaches the model's app.
+        pub fn header(mut self, name: &str, value: &str) -> Self {
+            self.plan.set_header(name, value);
+            self
+        }
+
+        /// Sets when to give up, counted from the start of the call.
+        pub const fn deadline(mut self, deadline: std::time::Duration) -> Self {
+            self.plan.deadline = deadline;
+            self
+        }
+
+        /// Sets who hears what happens.
+        pub fn on_update(mut self, on_update: impl FnMut(&crate::Event) + Send + 'static) -> Self {
+            self.plan.on_update = Some(Box::new(on_update));
+            self
+        }
+    };
+}
+
+/// The setters that only the queue knows.
+macro_rules! queue_setters {
+    () => {
+        /// Sets the order among the waiting jobs of the endpoint.
+        pub const fn priority(mut self, priority: crate::Priority) -> Self {
+            self.plan.options.priority = Some(priority);
+            self
+        }
+
+        /// Has the service call this address on completion.
+        pub fn webhook(mut self, url: impl Into<String>) -> Self {
+            self.plan.options.webhook = Some(url.into());
+            self
+        }
+
+        /// Refuses with 429 when more requests than this wait already.
+        pub const fn max_queue_length(mut self, length: u32) -> Self {
+            self.plan.options.max_queue_length = Some(length);
+            self
+        }
+    };
+}
+
+pub(crate) use {plan_setters, queue_setters};

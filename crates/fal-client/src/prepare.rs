@@ -1,0 +1,79 @@
+//! An input on its way to JSON: its files are uploaded first, a few at once.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::event::Event;
+use crate::input::Input;
+use crate::upload::{FileStep, FileUpload};
+
+pub(crate) struct Prepare {
+    input: Option<Input>,
+    waiting: VecDeque<(usize, FileUpload)>,
+    active: Vec<(usize, FileUpload)>,
+    urls: Vec<String>,
+}
+
+pub(crate) enum PrepareStep {
+    Event(Event),
+    Done(Result<Bytes, Error>),
+}
+
+impl Prepare {
+    pub(crate) fn new(client: &Client, input: Input, deadline: Option<Instant>) -> Self {
+        let files = input.files();
+        let urls = vec![String::new(); files.len()];
+        let upload = |file| FileUpload::new(client.clone(), file, deadline);
+        let waiting = files.into_iter().map(upload).enumerate().collect();
+        Self { input: Some(input), waiting, active: Vec::new(), urls }
+    }
+
+    /// The next event or the end. The first file that fails ends all.
+    pub(crate) fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<PrepareStep> {
+        while self.active.len() < UPLOADS_AT_ONCE {
+            let Some(next) = self.waiting.pop_front() else { break };
+            self.active.push(next);
+        }
+        let mut at = 0;
+        while at < self.active.len() {
+            let (index, upload) = &mut self.active[at];
+            match upload.poll_step(cx) {
+                Poll::Pending => at += 1,
+                Poll::Ready(FileStep::Event(event)) => {
+                    return Poll::Ready(PrepareStep::Event(event));
+                }
+                Poll::Ready(FileStep::Done(Err(error))) => {
+                    return Poll::Ready(PrepareStep::Done(Err(error)));
+                }
+                Poll::Ready(FileStep::Done(Ok(url))) => {
+                    let told = (!upload.is_inline()).then(|| Event::Uploaded {
+                        name: upload.name().to_owned(),
+                        url: url.clone(),
+                    });
+                    self.urls[*index] = url;
+                    self.active.remove(at);
+                    if let Some(next) = self.waiting.pop_front() {
+                        self.active.push(next);
+                    }
+                    if let Some(event) = told {
+                        return Poll::Ready(PrepareStep::Event(event));
+                    }
+                }
+            }
+        }
+        if !self.active.is_empty() {
+            return Poll::Pending;
+        }
+        let mut input = self.input.take().unwrap_or_default();
+        input.fill(&mut std::mem::take(&mut self.urls).into_iter());
+        Poll::Ready(PrepareStep::Done(input.encode().map_err(Error::from)))
+    }
+}
+
+/// Files of one input that go out at once.
+const UPLOADS_AT_ONCE: usize = 4;

@@ -1,0 +1,92 @@
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::time::Duration;
+
+use fal_protocol::run;
+use http::Method;
+
+use crate::client::{Client, new_seed};
+use crate::drive::{Driver, now};
+use crate::error::Error;
+use crate::event::Event;
+use crate::output::Output;
+use crate::plan::{Plan, plan_setters};
+use crate::prepare::PrepareStep;
+
+/// A direct run: `.await` it for its [`Output`].
+///
+/// Nothing is queued, so there is no way to come back to it: what takes longer than seconds belongs into
+/// [`Client::subscribe`]. Dropping the future closes the connection, which stops the model.
+///
+/// ```
+/// # tokio_test(async {
+/// # let mock = fal_mock::MockFal::builder().instant().start().await?;
+/// # let client = fal_client::Client::builder().base_url(mock.url()).key("id:secret").build()?;
+/// let output = client.run("fal-ai/flux/schnell").input(serde_json::json!({ "prompt": "a cat" })).await?;
+/// println!("{:?} for {:?} units", output.files(), output.billable_units());
+/// # Ok(())
+/// # });
+/// # fn tokio_test(f: impl Future<Output = Result<(), Box<dyn std::error::Error>>>) {
+/// #     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(f).unwrap();
+/// # }
+/// ```
+#[must_use = "nothing happens until it is awaited"]
+pub struct Run {
+    plan: Plan,
+    method: Method,
+}
+
+impl Run {
+    pub(crate) fn new(client: Client, endpoint: &str) -> Self {
+        Self { plan: Plan::new(client, endpoint, RUN_DEADLINE_DEFAULT), method: Method::POST }
+    }
+
+    plan_setters!();
+
+    /// Sets the HTTP method. Default POST. Models differ in which others they take.
+    pub fn method(mut self, method: Method) -> Self {
+        self.method = method;
+        self
+    }
+}
+
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run").field("endpoint", &self.plan.endpoint).finish_non_exhaustive()
+    }
+}
+
+impl IntoFuture for Run {
+    type Output = Result<Output, Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(mut self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let (endpoint, mut prepare, deadline) = self.plan.begin()?;
+            let mut on_update = self.plan.on_update;
+            let mut tell = |event: Event| {
+                if let Some(on_update) = &mut on_update {
+                    on_update(&event);
+                }
+            };
+            let input = loop {
+                match std::future::poll_fn(|cx| prepare.poll_step(cx)).await {
+                    PrepareStep::Event(event) => tell(event),
+                    PrepareStep::Done(result) => break result?,
+                }
+            };
+            let span = tracing::debug_span!("run", endpoint = %endpoint);
+            let mut config = run::Config::new(endpoint, input);
+            config.method = self.method;
+            config.options = self.plan.options;
+            config.deadline = deadline;
+            let machine = run::Run::new(now(), new_seed(), self.plan.client.settings(), config)?;
+            let driver = Driver::new(machine, self.plan.client.transport(), span);
+            driver.finish(|event| tell(event.into())).await.map(Output::direct)
+        })
+    }
+}
+
+/// How long a direct run may take unless told otherwise: 61 minutes, because fal ends it after 60.
+pub const RUN_DEADLINE_DEFAULT: Duration = Duration::from_secs(61 * 60);

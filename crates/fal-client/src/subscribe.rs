@@ -1,0 +1,300 @@
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use fal_protocol::EndpointId;
+use fal_protocol::error::{Aftermath, InputError};
+use fal_protocol::options::Options;
+use fal_protocol::queue::{self, Handle, OnDeadline, SubmitConfig, SubscribeConfig};
+use futures_core::Stream;
+
+use crate::client::{Client, new_seed};
+use crate::drive::{Driver, now};
+use crate::error::{Error, ErrorKind};
+use crate::event::Event;
+use crate::machines::Step;
+use crate::output::Output;
+use crate::plan::{OnUpdate, Plan, plan_setters, queue_setters};
+use crate::prepare::{Prepare, PrepareStep};
+
+/// A job to be done: `.await` it for its [`Output`], or [`start`](Self::start) it and follow its events.
+///
+/// ```
+/// # tokio_test(async {
+/// # let mock = fal_mock::MockFal::builder().instant().start().await?;
+/// # let client = fal_client::Client::builder().base_url(mock.url()).key("id:secret").build()?;
+/// use std::time::Duration;
+/// use fal_client::Event;
+///
+/// let output = client
+///     .subscribe("fal-ai/flux/dev")
+///     .input(serde_json::json!({ "prompt": "a cat" }))
+///     .deadline(Duration::from_secs(300))
+///     .on_update(|event| if let Event::Log(line) = event { eprintln!("{}", line.message) })
+///     .await?;
+/// println!("{:?} {:?}", output.request_id(), output.files());
+/// # Ok(())
+/// # });
+/// # fn tokio_test(f: impl Future<Output = Result<(), Box<dyn std::error::Error>>>) {
+/// #     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(f).unwrap();
+/// # }
+/// ```
+///
+/// # Errors
+/// On awaiting: every [`ErrorKind`] but `NotReady` and `Decode`. Once a job was accepted, the error has its
+/// handle.
+#[must_use = "nothing happens until it is awaited or started"]
+pub struct Subscribe {
+    plan: Plan,
+    config: SubscribeConfig,
+    /// Set when the job exists already.
+    handle: Option<Handle>,
+}
+
+impl Subscribe {
+    pub(crate) fn new(client: Client, endpoint: &str) -> Self {
+        let plan = Plan::new(client, endpoint, DEADLINE_DEFAULT);
+        Self { plan, config: SubscribeConfig::default(), handle: None }
+    }
+
+    pub(crate) fn attach(client: Client, handle: Handle) -> Self {
+        let mut subscribe = Self::new(client, handle.endpoint.as_str());
+        subscribe.handle = Some(handle);
+        subscribe
+    }
+
+    plan_setters!();
+    queue_setters!();
+
+    /// Sets what becomes of the job when the deadline passes. Default: it is cancelled.
+    pub const fn on_deadline(mut self, on_deadline: OnDeadline) -> Self {
+        self.config.on_deadline = on_deadline;
+        self
+    }
+
+    /// Whether the model's log lines are asked for. Default true.
+    pub const fn logs(mut self, logs: bool) -> Self {
+        self.config.watch.logs = logs;
+        self
+    }
+
+    /// Whether the status stream is tried before polling. Default true.
+    pub const fn status_stream(mut self, stream: bool) -> Self {
+        self.config.watch.stream = stream;
+        self
+    }
+
+    /// Sets the rest between two polls, where polling is needed. Default 500 ms, growing to 2 s.
+    pub fn poll_interval(mut self, interval: Duration) -> Self {
+        self.config.watch.poll_interval = interval;
+        self.config.watch.poll_interval_max = self.config.watch.poll_interval_max.max(interval);
+        self
+    }
+
+    /// Begins. The result is a `Stream` of events that can then be awaited for the output.
+    pub fn start(mut self) -> Subscription {
+        let stage = match self.plan.begin() {
+            Err(error) => Stage::Over(Some(Err(error))),
+            Ok((endpoint, prepare, deadline)) => {
+                self.config.deadline = deadline;
+                let options = std::mem::take(&mut self.plan.options);
+                let goal = Goal { endpoint, options, config: self.config };
+                match self.handle {
+                    None => Stage::Preparing { prepare, goal },
+                    Some(handle) => goal.attach(&self.plan.client, handle),
+                }
+            }
+        };
+        Subscription { client: self.plan.client, stage, on_update: self.plan.on_update }
+    }
+}
+
+impl fmt::Debug for Subscribe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscribe")
+            .field("endpoint", &self.plan.endpoint)
+            .field("handle", &self.handle)
+            .finish_non_exhaustive()
+    }
+}
+
+impl IntoFuture for Subscribe {
+    type Output = Result<Output, Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        self.start().into_future()
+    }
+}
+
+/// A job under way: a `Stream` of its events; await it for the output.
+///
+/// Dropping it ends all local work at once and leaves the job running; its handle was the first event.
+///
+/// ```
+/// # tokio_test(async {
+/// # let mock = fal_mock::MockFal::builder().instant().start().await?;
+/// # let client = fal_client::Client::builder().base_url(mock.url()).key("id:secret").build()?;
+/// let mut job = client.subscribe("fal-ai/flux/dev").input(serde_json::json!({ "prompt": "a cat" })).start();
+/// while let Some(event) = job.next_event().await {
+///     println!("{event:?}");
+/// }
+/// let output = job.await?;
+/// # Ok(())
+/// # });
+/// # fn tokio_test(f: impl Future<Output = Result<(), Box<dyn std::error::Error>>>) {
+/// #     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(f).unwrap();
+/// # }
+/// ```
+#[must_use = "dropping it ends all local work"]
+pub struct Subscription {
+    client: Client,
+    stage: Stage,
+    on_update: Option<OnUpdate>,
+}
+
+enum Stage {
+    Preparing { prepare: Prepare, goal: Goal },
+    Driving(Box<Driver<queue::Subscribe>>),
+    Over(Option<Result<Output, Error>>),
+}
+
+/// What is to be submitted once the input is ready.
+struct Goal {
+    endpoint: EndpointId,
+    options: Options,
+    config: SubscribeConfig,
+}
+
+impl Goal {
+    fn submit(self, client: &Client, input: Bytes) -> Stage {
+        let span = tracing::debug_span!("subscribe", endpoint = %self.endpoint);
+        let mut submit = SubmitConfig::new(self.endpoint, input);
+        submit.options = self.options;
+        let machine =
+            queue::Subscribe::new(now(), new_seed(), client.settings(), submit, self.config);
+        Self::drive(client, machine, span)
+    }
+
+    fn attach(self, client: &Client, handle: Handle) -> Stage {
+        let span = tracing::debug_span!("attach", endpoint = %self.endpoint, request_id = %handle.request_id);
+        let machine =
+            queue::Subscribe::attach(now(), new_seed(), client.settings(), handle, self.config);
+        Self::drive(client, machine, span)
+    }
+
+    fn drive(
+        client: &Client,
+        machine: Result<queue::Subscribe, InputError>,
+        span: tracing::Span,
+    ) -> Stage {
+        match machine {
+            Ok(machine) => Stage::Driving(Box::new(Driver::new(machine, client.transport(), span))),
+            Err(error) => Stage::Over(Some(Err(error.into()))),
+        }
+    }
+}
+
+impl Subscription {
+    /// The next event; `None` once the job has ended, and then awaiting gives the output at once.
+    pub async fn next_event(&mut self) -> Option<Event> {
+        std::future::poll_fn(|cx| self.poll_event(cx)).await
+    }
+
+    /// The job, as soon as the service has accepted it.
+    #[must_use]
+    pub fn handle(&self) -> Option<&Handle> {
+        match &self.stage {
+            Stage::Driving(driver) => driver.machine().handle(),
+            Stage::Preparing { .. } | Stage::Over(None) => None,
+            Stage::Over(Some(Ok(output))) => output.handle(),
+            Stage::Over(Some(Err(error))) => error.handle(),
+        }
+    }
+
+    /// Wants no result any more: the service is asked to cancel the job, which takes at most 5 s. Go on
+    /// polling or awaiting; it ends as [`ErrorKind::Cancelled`] with what the service said.
+    pub fn cancel(&mut self) {
+        match &mut self.stage {
+            Stage::Preparing { .. } => {
+                let aftermath = Aftermath::NothingSubmitted;
+                self.stage = Stage::Over(Some(Err(Error::new(ErrorKind::Cancelled { aftermath }))));
+            }
+            Stage::Driving(driver) => driver.machine_mut().handle_cancel(now()),
+            Stage::Over(_) => {}
+        }
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        loop {
+            let event = match &mut self.stage {
+                Stage::Over(_) => return Poll::Ready(None),
+                Stage::Preparing { prepare, .. } => match ready!(prepare.poll_step(cx)) {
+                    PrepareStep::Event(event) => event,
+                    PrepareStep::Done(Err(error)) => {
+                        self.stage = Stage::Over(Some(Err(error)));
+                        continue;
+                    }
+                    PrepareStep::Done(Ok(input)) => {
+                        if let Stage::Preparing { goal, .. } =
+                            std::mem::replace(&mut self.stage, Stage::Over(None))
+                        {
+                            self.stage = goal.submit(&self.client, input);
+                        }
+                        continue;
+                    }
+                },
+                Stage::Driving(driver) => match ready!(driver.poll_step(cx)) {
+                    Step::Event(event) => event.into(),
+                    Step::Done(result) => {
+                        self.stage =
+                            Stage::Over(Some(result.map(Output::from).map_err(Error::from)));
+                        continue;
+                    }
+                },
+            };
+            if let Some(on_update) = &mut self.on_update {
+                on_update(&event);
+            }
+            return Poll::Ready(Some(event));
+        }
+    }
+}
+
+impl Stream for Subscription {
+    type Item = Event;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.poll_event(cx)
+    }
+}
+
+impl IntoFuture for Subscription {
+    type Output = Result<Output, Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(mut self) -> Self::IntoFuture {
+        Box::pin(async move {
+            while self.next_event().await.is_some() {}
+            match self.stage {
+                Stage::Over(Some(result)) => result,
+                _ => Err(Error::config("the output was taken already")),
+            }
+        })
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription").field("handle", &self.handle()).finish_non_exhaustive()
+    }
+}
+
+/// How long a job may take unless told otherwise: 24 hours.
+///
+/// Nothing waits for ever. Precedent: none; fal's queue drops no request, and its longest trainings take
+/// hours.
+pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(24 * 3600);

@@ -1,0 +1,9 @@
+//! One harness for all machines: it plays scripts of inputs and holds each machine to its contract.
+
+mod driver;
+mod machines;
+mod promises;
+mod properties;
+mod script;
+mod service;
+mod tables;

@@ -1,0 +1,169 @@
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::driver::Machine;
+use crate::machine::{AttemptFailed, Output};
+use crate::queue::{
+    Cancel, CancelOutcome, Completed, Event, Fetch, FetchConfig, Finished, Handle, OnDeadline,
+    Submit, SubmitConfig, Subscribe, SubscribeConfig, Watch, WatchConfig,
+};
+use crate::run::{self, Run};
+use crate::upload::{self, Upload, Uploaded};
+use crate::wire::{Body, ExchangeId, Failure, Head, Response};
+use crate::{Answer, Settings};
+
+macro_rules! machine {
+    ($machine:ty, $event:ty, $value:ty $(, $optional:item)*) => {
+        impl Machine for $machine {
+            type Event = $event;
+            type Value = $value;
+            fn on_response(&mut self, now: Instant, id: ExchangeId, response: Response) {
+                self.handle_response(now, id, response);
+            }
+            fn on_failure(&mut self, now: Instant, id: ExchangeId, failure: Failure) {
+                self.handle_failure(now, id, failure);
+            }
+            fn on_timeout(&mut self, now: Instant) {
+                self.handle_timeout(now);
+            }
+            fn poll(&mut self) -> Output<$event, $value> {
+                self.poll_output()
+            }
+            fn state(&self) -> &'static str {
+                self.state_name()
+            }
+            $($optional)*
+        }
+    };
+}
+
+macro_rules! streaming_machine {
+    ($machine:ty, $event:ty, $value:ty $(, $optional:item)*) => {
+        machine!(
+            $machine, $event, $value,
+            fn on_head(&mut self, now: Instant, id: ExchangeId, head: &Head) {
+                self.handle_head(now, id, head);
+            },
+            fn on_chunk(&mut self, now: Instant, id: ExchangeId, chunk: Bytes) {
+                self.handle_chunk(now, id, chunk);
+            },
+            fn on_end(&mut self, now: Instant, id: ExchangeId) {
+                self.handle_end(now, id);
+            }
+            $(, $optional)*
+        );
+    };
+}
+
+machine!(Run, AttemptFailed, Answer);
+machine!(Submit, Event, Handle);
+machine!(Fetch, Event, Answer);
+machine!(Cancel, Event, CancelOutcome);
+machine!(
+    Upload,
+    upload::Event,
+    Uploaded,
+    fn on_progress(&mut self, now: Instant, id: ExchangeId, bytes: u64) {
+        self.handle_progress(now, id, bytes);
+    }
+);
+streaming_machine!(Watch, Event, Completed);
+streaming_machine!(
+    Subscribe,
+    Event,
+    Finished,
+    fn on_cancel(&mut self, now: Instant) {
+        self.handle_cancel(now);
+    }
+);
+
+/// What all kinds of machines need to begin.
+#[derive(Clone, Debug)]
+pub(super) struct Start {
+    pub(super) now: Instant,
+    pub(super) seed: u64,
+    pub(super) settings: Arc<Settings>,
+    pub(super) deadline: Option<Instant>,
+    /// Opens status streams, goes on asking for a result that is not ready, cancels on deadline.
+    pub(super) is_eager: bool,
+}
+
+impl Start {
+    pub(super) fn run(&self) -> Run {
+        let mut config = run::Config::new("fal-ai/flux/dev".parse().unwrap(), input());
+        config.deadline = self.deadline;
+        if !self.is_eager {
+            config.method = http::Method::GET;
+        }
+        Run::new(self.now, self.seed, &self.settings, config).unwrap()
+    }
+
+    pub(super) fn submit(&self) -> Submit {
+        let config = SubmitConfig { deadline: self.deadline, ..submit_config() };
+        Submit::new(self.now, self.seed, &self.settings, config).unwrap()
+    }
+
+    pub(super) fn watch(&self) -> Watch {
+        let config = WatchConfig { deadline: self.deadline, ..self.watch_config() };
+        Watch::new(self.now, self.seed, &self.settings, handle(), config).unwrap()
+    }
+
+    pub(super) fn fetch(&self) -> Fetch {
+        let config = FetchConfig {
+            not_ready_interval: self.is_eager.then_some(super::driver::ms(500)),
+            deadline: self.deadline,
+        };
+        Fetch::new(self.now, self.seed, &self.settings, handle(), config).unwrap()
+    }
+
+    pub(super) fn cancel(&self) -> Cancel {
+        Cancel::new(self.now, self.seed, &self.settings, handle(), self.deadline).unwrap()
+    }
+
+    pub(super) fn subscribe(&self) -> Subscribe {
+        let config = self.subscribe_config();
+        Subscribe::new(self.now, self.seed, &self.settings, submit_config(), config).unwrap()
+    }
+
+    pub(super) fn attach(&self) -> Subscribe {
+        let config = self.subscribe_config();
+        Subscribe::attach(self.now, self.seed, &self.settings, handle(), config).unwrap()
+    }
+
+    pub(super) fn upload(&self) -> Upload {
+        let body = if self.is_eager {
+            Body::Bytes(Bytes::from_static(b"a picture"))
+        } else {
+            Body::Source { range: 0..1_000_000 }
+        };
+        let mut config = upload::Config::new("a.png", "image/png", body);
+        config.deadline = self.deadline;
+        Upload::new(self.now, self.seed, &self.settings, config).unwrap()
+    }
+
+    fn subscribe_config(&self) -> SubscribeConfig {
+        SubscribeConfig {
+            watch: self.watch_config(),
+            deadline: self.deadline,
+            on_deadline: if self.is_eager { OnDeadline::Cancel } else { OnDeadline::Leave },
+        }
+    }
+
+    fn watch_config(&self) -> WatchConfig {
+        WatchConfig { stream: self.is_eager, ..WatchConfig::default() }
+    }
+}
+
+pub(super) fn handle() -> Handle {
+    "fal-ai/flux/dev/requests/r1".parse().unwrap()
+}
+
+fn submit_config() -> SubmitConfig {
+    SubmitConfig::new("fal-ai/flux/dev".parse().unwrap(), input())
+}
+
+fn input() -> Bytes {
+    Bytes::from_static(br#"{"prompt":"a cat"}"#)
+}
