@@ -1,1 +1,3 @@
-//! Placeholder.
+//! What a fal.ai client, gateway or server must do, as data and as tests.
+
+pub mod vectors;

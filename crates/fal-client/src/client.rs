@@ -22,7 +22,8 @@ use crate::upload::{Upload, UploadSource};
 /// Calls fal.ai. Cheap to clone; clones share connections and the retry budget.
 ///
 /// ```
-/// # tokio_test(async {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let mock = fal_mock::MockFal::builder().instant().start().await?;
 /// # let url = mock.url();
 /// use fal_client::Client;
@@ -32,9 +33,6 @@ use crate::upload::{Upload, UploadSource};
 /// let output = client.subscribe("fal-ai/flux/dev").input(json!({ "prompt": "a cat" })).await?;
 /// println!("{}", output.value()?["images"][0]["url"]);
 /// # Ok(())
-/// # });
-/// # fn tokio_test(f: impl Future<Output = Result<(), Box<dyn std::error::Error>>>) {
-/// #     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(f).unwrap();
 /// # }
 /// ```
 #[derive(Clone)]
@@ -64,7 +62,6 @@ impl Client {
     }
 
     /// A client to be configured.
-    #[must_use]
     pub fn builder() -> Builder {
         Builder::default()
     }
@@ -136,10 +133,6 @@ impl Builder {
     /// # Errors
     /// As [`Client::from_env`], but a missing key is no error yet.
     #[cfg(feature = "hyper")]
-    #[expect(
-        clippy::wrong_self_convention,
-        reason = "it continues a builder, like Client::from_env"
-    )]
     pub fn from_env(mut self) -> Result<Self, Error> {
         let variable = |name: &str| env::var(name).ok().filter(|value| !value.trim().is_empty());
         if !self.has_credentials {

@@ -21,16 +21,14 @@ use crate::transport::{Answer, ChunkStream, Exchange};
 /// No credentials are sent, wherever the address leads. Data URIs are decoded.
 ///
 /// ```
-/// # tokio_test(async {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let mock = fal_mock::MockFal::builder().instant().start().await?;
 /// # let client = fal_client::Client::builder().base_url(mock.url()).key("id:secret").build()?;
 /// let output = client.run("fal-ai/flux/dev").input(serde_json::json!({ "prompt": "a cat" })).await?;
 /// let png = client.download(&output.files()[0].url).await?;
 /// assert!(png.starts_with(b"\x89PNG"));
 /// # Ok(())
-/// # });
-/// # fn tokio_test(f: impl Future<Output = Result<(), Box<dyn std::error::Error>>>) {
-/// #     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(f).unwrap();
 /// # }
 /// ```
 #[must_use = "nothing happens until it is awaited"]

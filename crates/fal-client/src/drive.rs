@@ -191,14 +191,20 @@ impl<M: Machine> Driver<M> {
             self.until = None;
             return Poll::Pending;
         };
-        let timer = self.timer.get_or_insert_with(|| {
-            self.until = Some(until);
-            Box::pin(sleep_until(until.into()))
-        });
         if self.until != Some(until) {
-            timer.as_mut().reset(until.into());
+            // Due at once, as a poll without a rest: the timer would round up to its next tick.
+            if until <= now() {
+                self.until = None;
+                self.machine.handle_timeout(now());
+                return Poll::Ready(());
+            }
+            match &mut self.timer {
+                Some(timer) => timer.as_mut().reset(until.into()),
+                none => *none = Some(Box::pin(sleep_until(until.into()))),
+            }
             self.until = Some(until);
         }
+        let Some(timer) = &mut self.timer else { return Poll::Pending };
         ready!(timer.as_mut().poll(cx));
         self.until = None;
         self.machine.handle_timeout(now());

@@ -21,16 +21,16 @@ pub mod transport;
 mod upload;
 
 pub use client::{Builder, Client};
-pub use download::Download;
+pub use download::{DOWNLOAD_BYTES_MAX, DOWNLOAD_DEADLINE_DEFAULT, Download};
 pub use error::{DecodeError, Error, ErrorKind};
 pub use event::Event;
 pub use files::MediaFile;
 pub use input::{FileInput, Input, IntoInput};
 pub use output::Output;
-pub use queue::{IntoHandle, Queue, Submit, Watch};
-pub use run::Run;
-pub use subscribe::{Subscribe, Subscription};
-pub use upload::{Upload, UploadSource};
+pub use queue::{IntoHandle, Queue, STEP_DEADLINE_DEFAULT, Submit, Watch};
+pub use run::{RUN_DEADLINE_DEFAULT, Run};
+pub use subscribe::{DEADLINE_DEFAULT, Subscribe, Subscription};
+pub use upload::{UPLOAD_DEADLINE_DEFAULT, Upload, UploadSource};
 
 pub use fal_protocol::error::{Aftermath, ApiError, ErrorType, FieldError, InputError};
 pub use fal_protocol::hosts::{Host, Hosts};

@@ -11,7 +11,8 @@ use crate::files::{self, MediaFile};
 /// What a model made: its output as it came, with the request id and the billed units.
 ///
 /// ```
-/// # tokio_test(async {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let mock = fal_mock::MockFal::builder().instant().start().await?;
 /// # let client = fal_client::Client::builder().base_url(mock.url()).key("id:secret").build()?;
 /// #[derive(serde::Deserialize)]
@@ -24,9 +25,6 @@ use crate::files::{self, MediaFile};
 /// assert!(typed.images[0].url.starts_with("http"));
 /// assert!(output.request_id().is_some());
 /// # Ok(())
-/// # });
-/// # fn tokio_test(f: impl Future<Output = Result<(), Box<dyn std::error::Error>>>) {
-/// #     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(f).unwrap();
 /// # }
 /// ```
 #[derive(Clone, Debug, PartialEq)]

@@ -24,7 +24,8 @@ use crate::subscribe::DEADLINE_DEFAULT;
 /// A job is named by its [`Handle`], or by its bare request id.
 ///
 /// ```
-/// # tokio_test(async {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let mock = fal_mock::MockFal::builder().instant().start().await?;
 /// # let client = fal_client::Client::builder().base_url(mock.url()).key("id:secret").build()?;
 /// let queue = client.queue("fal-ai/flux/dev")?;
@@ -35,9 +36,6 @@ use crate::subscribe::DEADLINE_DEFAULT;
 /// let output = queue.result(&handle).await?;
 /// assert_eq!(queue.cancel(&handle).await?, fal_client::CancelOutcome::AlreadyCompleted);
 /// # Ok(())
-/// # });
-/// # fn tokio_test(f: impl Future<Output = Result<(), Box<dyn std::error::Error>>>) {
-/// #     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(f).unwrap();
 /// # }
 /// ```
 #[derive(Clone, Debug)]

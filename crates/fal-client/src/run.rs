@@ -20,15 +20,13 @@ use crate::prepare::PrepareStep;
 /// [`Client::subscribe`]. Dropping the future closes the connection, which stops the model.
 ///
 /// ```
-/// # tokio_test(async {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let mock = fal_mock::MockFal::builder().instant().start().await?;
 /// # let client = fal_client::Client::builder().base_url(mock.url()).key("id:secret").build()?;
 /// let output = client.run("fal-ai/flux/schnell").input(serde_json::json!({ "prompt": "a cat" })).await?;
 /// println!("{:?} for {:?} units", output.files(), output.billable_units());
 /// # Ok(())
-/// # });
-/// # fn tokio_test(f: impl Future<Output = Result<(), Box<dyn std::error::Error>>>) {
-/// #     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(f).unwrap();
 /// # }
 /// ```
 #[must_use = "nothing happens until it is awaited"]

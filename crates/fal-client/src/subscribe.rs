@@ -23,7 +23,8 @@ use crate::prepare::{Prepare, PrepareStep};
 /// A job to be done: `.await` it for its [`Output`], or [`start`](Self::start) it and follow its events.
 ///
 /// ```
-/// # tokio_test(async {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let mock = fal_mock::MockFal::builder().instant().start().await?;
 /// # let client = fal_client::Client::builder().base_url(mock.url()).key("id:secret").build()?;
 /// use std::time::Duration;
@@ -37,9 +38,6 @@ use crate::prepare::{Prepare, PrepareStep};
 ///     .await?;
 /// println!("{:?} {:?}", output.request_id(), output.files());
 /// # Ok(())
-/// # });
-/// # fn tokio_test(f: impl Future<Output = Result<(), Box<dyn std::error::Error>>>) {
-/// #     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(f).unwrap();
 /// # }
 /// ```
 ///
@@ -101,9 +99,9 @@ impl Subscribe {
             Ok((endpoint, prepare, deadline)) => {
                 self.config.deadline = deadline;
                 let options = std::mem::take(&mut self.plan.options);
-                let goal = Goal { endpoint, options, config: self.config };
+                let goal = Box::new(Goal { endpoint, options, config: self.config });
                 match self.handle {
-                    None => Stage::Preparing { prepare, goal },
+                    None => Stage::Preparing { prepare: Box::new(prepare), goal },
                     Some(handle) => goal.attach(&self.plan.client, handle),
                 }
             }
@@ -135,7 +133,8 @@ impl IntoFuture for Subscribe {
 /// Dropping it ends all local work at once and leaves the job running; its handle was the first event.
 ///
 /// ```
-/// # tokio_test(async {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let mock = fal_mock::MockFal::builder().instant().start().await?;
 /// # let client = fal_client::Client::builder().base_url(mock.url()).key("id:secret").build()?;
 /// let mut job = client.subscribe("fal-ai/flux/dev").input(serde_json::json!({ "prompt": "a cat" })).start();
@@ -144,9 +143,6 @@ impl IntoFuture for Subscribe {
 /// }
 /// let output = job.await?;
 /// # Ok(())
-/// # });
-/// # fn tokio_test(f: impl Future<Output = Result<(), Box<dyn std::error::Error>>>) {
-/// #     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(f).unwrap();
 /// # }
 /// ```
 #[must_use = "dropping it ends all local work"]
@@ -156,8 +152,12 @@ pub struct Subscription {
     on_update: Option<OnUpdate>,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "moved twice in a job's life; a box would not be smaller"
+)]
 enum Stage {
-    Preparing { prepare: Prepare, goal: Goal },
+    Preparing { prepare: Box<Prepare>, goal: Box<Goal> },
     Driving(Box<Driver<queue::Subscribe>>),
     Over(Option<Result<Output, Error>>),
 }

@@ -16,6 +16,7 @@ use crate::event::Event;
 use crate::input::FileInput;
 use crate::machines::Step;
 use crate::media::content_type_of;
+use crate::plan::OnUpdate;
 use crate::transport::Source;
 
 /// Where the content of a file comes from.
@@ -73,7 +74,7 @@ pub struct Upload {
     client: Client,
     file: FileInput,
     deadline: Duration,
-    on_update: Option<Box<dyn FnMut(&Event) + Send>>,
+    on_update: Option<OnUpdate>,
 }
 
 impl Upload {

@@ -1,14 +1,12 @@
 //! One logical call: its attempts, the rests between them, backup hosts and redirects.
 //!
-//! | In state | Input | Next | Says |
+//! | State | Input | Next | What happens |
 //! |---|---|---|---|
-//! | Asking | 2xx | Over | settled: the answer |
-//! | Asking | redirect that may be followed | Asking | Send |
-//! | Asking | connect failure, backup host unused | Asking | Send to the backup |
-//! | Asking | answer or failure worth a repeat, attempts and budget left | Resting | Event |
-//! | Asking | any other answer or failure | Over | settled |
-//! | Asking | attempt timeout | as a failure | Abort first |
-//! | Resting | its end | Asking | Send |
+//! | Asking | success | Over | settled: the answer |
+//! | Asking | redirect | Asking, Over | followed, or refused |
+//! | Asking | refusal, timeout | Resting, Over | as [`crate::retry`] says; Abort first if it was the timeout |
+//! | Asking | failure | Asking, Resting, Over | the same, after the backup host was asked |
+//! | Resting | timeout | Asking | the next attempt |
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +16,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 
 use crate::error::{ApiError, Error, ErrorKind, ProtocolError};
 use crate::headers;
-use crate::machine::{AttemptFailed, Ids, Out, Output, after, is_due};
+use crate::machine::{AttemptFailed, Ids, Out, Output, after, earliest, is_due};
 use crate::rand::SplitMix64;
 use crate::retry::{Purpose, Verdict, is_ingress};
 use crate::settings::Settings;
@@ -41,14 +39,8 @@ pub(crate) struct Call {
 
 #[derive(Debug)]
 enum State {
-    Asking {
-        id: ExchangeId,
-        until: Option<Instant>,
-        way: Way,
-    },
-    Resting {
-        until: Option<Instant>,
-    },
+    Asking { id: ExchangeId, until: Option<Instant>, way: Way },
+    Resting { until: Option<Instant> },
     Over,
 }
 
@@ -141,6 +133,16 @@ impl Call {
         }
     }
 
+    /// Sends nothing new that costs money: the caller has given up.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        self.deadline = earliest(self.deadline, Some(now));
+    }
+
+    /// Whether nobody waits any more for what would be paid for.
+    fn is_too_late(&self, now: Instant) -> bool {
+        self.purpose.is_paid() && is_due(self.deadline, now)
+    }
+
     /// Ends the call; returns the exchange to abort.
     pub(crate) fn stop(&mut self) -> Option<ExchangeId> {
         let id = self.in_flight();
@@ -173,7 +175,7 @@ impl Call {
             return self.settle(Ok(response));
         }
         if status.is_redirection() {
-            return match self.follow(&response) {
+            return match self.follow(now, &response) {
                 Ok((request, way)) => {
                     self.send_on(now, ids, out, request, way);
                     None
@@ -202,10 +204,11 @@ impl Call {
         if !self.is_asking(id) {
             return None;
         }
+        let is_too_late = self.is_too_late(now);
         let State::Asking { way, .. } = &mut self.state else { return None };
         let is_unsent_connect = failure.phase == Phase::Connect && failure.sent == Sent::No;
         let failure = match way.primary_failure.take() {
-            None if is_unsent_connect && way.redirects == 0 => {
+            None if is_unsent_connect && way.redirects == 0 && !is_too_late => {
                 if let Some(uri) = self.settings.hosts.backup(&self.request.uri) {
                     let mut request = self.request.clone();
                     request.uri = uri;
@@ -305,26 +308,26 @@ impl Call {
         let policy = &self.settings.retry;
         let backoff = policy.backoff(self.attempt, &mut self.jitter);
         let mut rest = asked.map_or(backoff, |asked| asked.max(backoff));
+        let left =
+            self.deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(now));
+        // A paid request that could only be repeated after the deadline fails now, with its cause; a
+        // read rests until the deadline, which then decides.
+        if self.purpose.is_paid() && rest >= left {
+            return None;
+        }
         if !self.settings.budget.withdraw() {
             if self.purpose.is_paid() {
                 return None;
             }
             rest = rest.max(policy.backoff_max);
         }
-        let Some(deadline) = self.deadline else { return Some(rest) };
-        let left = deadline.saturating_duration_since(now);
-        // A paid request that could only be repeated after the deadline fails now, with its cause; a
-        // read rests until the deadline, which then decides.
-        if rest >= left && self.purpose.is_paid() { None } else { Some(rest.min(left)) }
+        Some(rest.min(left))
     }
 
     /// Settles with this cause, or with what it leaves unknown.
     fn fail(&mut self, cause: ErrorKind) -> Option<Settled> {
-        let kind = if self.unknown {
-            ErrorKind::SubmitUnknown { cause: Box::new(cause) }
-        } else {
-            cause
-        };
+        let kind =
+            if self.unknown { ErrorKind::SubmitUnknown { cause: Box::new(cause) } } else { cause };
         self.settle(Err(kind.into()))
     }
 
@@ -338,7 +341,7 @@ impl Call {
     /// A read follows up to [`REDIRECTS_MAX`] redirects, without credentials from the first foreign
     /// host on; anything else follows only 307 and 308 on its own host, which promise that nothing
     /// was done yet.
-    fn follow(&self, response: &Response) -> Result<(Request, Way), ProtocolError> {
+    fn follow(&self, now: Instant, response: &Response) -> Result<(Request, Way), ProtocolError> {
         let refuse = |problem: &str| Err(ProtocolError::Redirect { problem: problem.into() });
         let State::Asking { way, .. } = &self.state else {
             return refuse("nothing was asked");
@@ -349,6 +352,9 @@ impl Call {
         let hosts = &self.settings.hosts;
         if target.scheme_str() == Some("http") && !hosts.allow_plain_http() {
             return refuse("it leads to plain http");
+        }
+        if self.is_too_late(now) {
+            return refuse("the deadline had passed");
         }
         if way.redirects >= REDIRECTS_MAX {
             return refuse("there were too many in a row");

@@ -13,6 +13,18 @@
 //! Done    the result, once; the machine is inert from here on
 //! ```
 //!
+//! Each machine's own page has a table of its moves. A test compares it with what random runs do. The
+//! inputs in it are these:
+//!
+//! ```text
+//! success   2xx by handle_response          head      handle_head
+//! redirect  3xx by handle_response          chunk     handle_chunk
+//! refusal   4xx, 5xx by handle_response     end       handle_end
+//! failure   handle_failure                  progress  handle_progress
+//! deadline  handle_timeout, once the caller's deadline has passed
+//! timeout   handle_timeout, before that     cancel    handle_cancel
+//! ```
+//!
 //! `now` is an argument everywhere and never goes back. Any input in any order is safe: answers to
 //! unknown or aborted ids and early timeouts change nothing. At most one exchange is open at a time.
 

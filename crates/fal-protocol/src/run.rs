@@ -1,10 +1,13 @@
 //! Machine: one direct run. The answer arrives on the same connection, when the model is done.
 //!
-//! | State | Input | Next |
-//! |---|---|---|
-//! | Asking | answer, failure, attempt timeout | as [`crate::retry`] says: Resting or Over |
-//! | Resting | its end | Asking |
-//! | Asking, Resting | deadline | Over, with an Abort of what is open |
+//! | State | Input | Next | What happens |
+//! |---|---|---|---|
+//! | Asking | success | Over | `Done(Answer)` |
+//! | Asking | redirect | Asking, Over | followed, or refused |
+//! | Asking | refusal, timeout | Resting, Over | as [`crate::retry`] says; Abort first if it was the timeout |
+//! | Asking | failure | Asking, Resting, Over | the same, after the backup host was asked |
+//! | Resting | timeout | Asking | the next attempt |
+//! | Asking, Resting | deadline | Over | with an Abort of what is open |
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,5 +1,6 @@
 //! One harness for all machines: it plays scripts of inputs and holds each machine to its contract.
 
+mod cases;
 mod driver;
 mod machines;
 mod promises;

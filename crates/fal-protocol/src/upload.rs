@@ -1,12 +1,13 @@
 //! Machine: put a file where models can read it. Initiate, then one PUT to a signed address.
 //!
-//! | State | Input | Next |
-//! |---|---|---|
-//! | Initiating | 2xx with both addresses | Putting |
-//! | Initiating, Putting | other answer, failure, attempt timeout | as [`crate::retry`] says: again, or Over |
-//! | Putting | 2xx | Over: `Done(Uploaded)` |
-//! | Putting | progress | Putting, with its time limit put off |
-//! | any but Over | deadline | Over, with an Abort of what is open |
+//! | State | Input | Next | What happens |
+//! |---|---|---|---|
+//! | Initiating | success | Putting, Over | the bytes go out, unless the addresses cannot be used |
+//! | Initiating | redirect, refusal, failure, timeout | Initiating, Over | as [`crate::retry`] says |
+//! | Putting | redirect, refusal, failure, timeout | Putting, Over | likewise |
+//! | Putting | progress | Putting | its time limit is put off |
+//! | Putting | success | Over | `Done(Uploaded)` |
+//! | Initiating, Putting | deadline | Over | with an Abort of what is open |
 //!
 //! The signed address gets no credentials, whatever host it names.
 //!

@@ -61,7 +61,10 @@ impl Body for Outgoing {
             Rest::Bytes(bytes) => std::mem::take(bytes),
             Rest::Blocks(blocks) => match ready!(blocks.poll_next(cx)) {
                 Ok(block) => block,
-                Err(e) => return Poll::Ready(Some(Err(e))),
+                Err(e) => {
+                    self.gauge.fail_body(e.to_string());
+                    return Poll::Ready(Some(Err(e)));
+                }
             },
         };
         self.note(&piece);

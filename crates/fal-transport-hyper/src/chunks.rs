@@ -12,7 +12,6 @@ use futures_core::Stream;
 use http_body::Body;
 use hyper::body::Incoming;
 
-use crate::error::broken_body;
 use crate::http1::Http1;
 use crate::http2::Http2;
 use crate::pool::Pool;
@@ -74,7 +73,7 @@ impl Chunks {
             }
             Some(Err(e)) => {
                 self.carrier = Carrier::Gone;
-                Poll::Ready(Some(Err(broken_body(&e))))
+                Poll::Ready(Some(Err(e)))
             }
             None => {
                 self.release(cx);

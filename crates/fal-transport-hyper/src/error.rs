@@ -6,7 +6,6 @@ use std::{fmt, io};
 use fal_protocol::wire::{Failure, FailureKind, Sent};
 
 use crate::io::Gauge;
-use crate::source::SourceError;
 
 /// A transport cannot be made from its configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,11 +46,12 @@ pub(crate) struct Broken {
 
 /// An HTTP/1 exchange that ended without the head of an answer.
 pub(crate) fn broken(gauge: &Gauge, error: &hyper::Error) -> Broken {
-    let (kind, message) = explain(error);
-    if kind == FailureKind::Source {
+    if let Some(problem) = gauge.source_error() {
         let sent = if gauge.is_touched() { Sent::Maybe } else { Sent::No };
-        return Broken { failure: Failure::write(sent, kind, message), is_untouched: false };
+        let failure = Failure::write(sent, FailureKind::Source, problem);
+        return Broken { failure, is_untouched: false };
     }
+    let (kind, message) = explain(error);
     if !gauge.is_touched() {
         let failure = match gauge.is_answered() {
             true => {
@@ -75,10 +75,13 @@ pub(crate) fn broken(gauge: &Gauge, error: &hyper::Error) -> Broken {
 
 /// An HTTP/2 exchange that ended without the head of an answer.
 pub(crate) fn broken_stream(gauge: &Gauge, is_untouched: bool, error: &hyper::Error) -> Broken {
+    if let Some(problem) = gauge.source_error() {
+        let failure = Failure::write(Sent::Maybe, FailureKind::Source, problem);
+        return Broken { failure, is_untouched: false };
+    }
     let (kind, message) = explain(error);
     let sent = if is_untouched || is_disowned(error) { Sent::No } else { Sent::Maybe };
-    let is_written = !is_untouched && gauge.is_body_done() && kind != FailureKind::Source;
-    let mut failure = match is_written {
+    let mut failure = match gauge.is_body_done() && !is_untouched {
         true => Failure::read(kind, message),
         false => Failure::write(sent, kind, message),
     };
@@ -88,7 +91,16 @@ pub(crate) fn broken_stream(gauge: &Gauge, is_untouched: bool, error: &hyper::Er
 
 /// A body that ended before its end.
 pub(crate) fn broken_body(error: &hyper::Error) -> Failure {
-    let (kind, message) = explain(error);
+    match explain(error) {
+        // Only that the connection has ended, without a reason of its own.
+        (FailureKind::Other, _) => cut_body(),
+        (kind, message) => Failure::read(kind, message),
+    }
+}
+
+/// A body that ended as if it were whole, before its end was marked.
+pub(crate) fn cut_body() -> Failure {
+    let (kind, message) = explain_io(io::ErrorKind::UnexpectedEof);
     Failure::read(kind, message)
 }
 
@@ -104,9 +116,6 @@ fn is_disowned(error: &hyper::Error) -> bool {
 
 /// The kind of an error of the HTTP layer, and a sentence for people.
 fn explain(error: &hyper::Error) -> (FailureKind, Box<str>) {
-    if let Some(e) = find::<SourceError>(error) {
-        return (FailureKind::Source, e.to_string().into());
-    }
     if error.is_parse() {
         // Names the part that is wrong and quotes nothing.
         return (FailureKind::Malformed, format!("the answer is not HTTP: {error}").into());
@@ -127,11 +136,7 @@ fn explain(error: &hyper::Error) -> (FailureKind, Box<str>) {
         return explain_io(io::ErrorKind::UnexpectedEof);
     }
     let innermost = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-    match innermost.as_str() {
-        // What hyper tells a body when its connection ends under it.
-        "connection error" => explain_io(io::ErrorKind::UnexpectedEof),
-        _ => (FailureKind::Other, innermost.into()),
-    }
+    (FailureKind::Other, innermost.into())
 }
 
 fn explain_h2(error: &h2::Error) -> (FailureKind, Box<str>) {

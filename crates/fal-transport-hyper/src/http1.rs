@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use fal_protocol::wire::Failure;
 use http::HeaderValue;
 use http_body::Body;
 use hyper::body::Incoming;
@@ -14,7 +15,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
 use crate::body::Outgoing;
-use crate::error::{Broken, broken};
+use crate::error::{Broken, broken, broken_body};
 use crate::io::{Counted, Gauge, Stream};
 use crate::origin::Origin;
 
@@ -77,7 +78,7 @@ impl Http1 {
         &mut self,
         body: &mut Incoming,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<hyper::Result<Bytes>>> {
+    ) -> Poll<Option<Result<Bytes, Failure>>> {
         let mut is_driven = false;
         loop {
             match Pin::new(&mut *body).poll_frame(cx) {
@@ -85,7 +86,7 @@ impl Http1 {
                     Ok(data) if !data.is_empty() => return Poll::Ready(Some(Ok(data))),
                     _ => {}
                 },
-                Poll::Ready(Some(Err(e))) => return Poll::Ready(Some(Err(e))),
+                Poll::Ready(Some(Err(e))) => return Poll::Ready(Some(Err(broken_body(&e)))),
                 Poll::Ready(None) => return Poll::Ready(None),
                 // The connection reads on only after the body was found wanting.
                 Poll::Pending if is_driven => return Poll::Pending,

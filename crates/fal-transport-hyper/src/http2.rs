@@ -7,13 +7,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use fal_protocol::wire::Failure;
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
 use crate::body::Outgoing;
-use crate::error::{Broken, broken_stream};
+use crate::error::{Broken, broken_body, broken_stream, cut_body};
 use crate::io::{Counted, Gauge, Stream};
 
 /// A connection that carries many exchanges at once. Cloning it shares it.
@@ -71,15 +72,17 @@ impl Http2 {
     pub(crate) fn poll_data(
         body: &mut Incoming,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<hyper::Result<Bytes>>> {
+    ) -> Poll<Option<Result<Bytes, Failure>>> {
         loop {
             match std::task::ready!(Pin::new(&mut *body).poll_frame(cx)) {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) if !data.is_empty() => return Poll::Ready(Some(Ok(data))),
                     _ => {}
                 },
-                Some(Err(e)) => return Poll::Ready(Some(Err(e))),
-                None => return Poll::Ready(None),
+                Some(Err(e)) => return Poll::Ready(Some(Err(broken_body(&e)))),
+                None if body.is_end_stream() => return Poll::Ready(None),
+                // A reset without an error, which the library takes for an end wherever it comes.
+                None => return Poll::Ready(Some(Err(cut_body()))),
             }
         }
     }

@@ -14,6 +14,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::config::Config;
 use crate::error::{TransportError, explain_io, explain_rustls, find};
+use crate::io::Socket;
 use crate::origin::Origin;
 
 /// Makes TLS connections. Reads the platform's certificates when the first one is asked for.
@@ -47,18 +48,20 @@ impl Tls {
         &self,
         origin: &Origin,
         stream: TcpStream,
-    ) -> Result<TlsStream<TcpStream>, Failure> {
+    ) -> Result<TlsStream<Socket>, Failure> {
         let config = self.config.get_or_try_init(|| self.load()).await?;
         let name = ServerName::try_from(origin.host().to_owned()).map_err(|_| {
             Failure::connect(FailureKind::Tls, "the host cannot be the name of a certificate")
         })?;
-        TlsConnector::from(Arc::clone(config)).connect(name, stream).await.map_err(|e| {
-            let (kind, message) = match find::<rustls::Error>(&e) {
-                Some(tls) => explain_rustls(tls),
-                None => explain_io(e.kind()),
-            };
-            Failure::connect(kind, message)
-        })
+        TlsConnector::from(Arc::clone(config)).connect(name, Socket::new(stream)).await.map_err(
+            |e| {
+                let (kind, message) = match find::<rustls::Error>(&e) {
+                    Some(tls) => explain_rustls(tls),
+                    None => explain_io(e.kind()),
+                };
+                Failure::connect(kind, message)
+            },
+        )
     }
 
     /// Reads the certificates on a blocking thread: there are some 140 files of them.

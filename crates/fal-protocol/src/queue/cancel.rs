@@ -1,11 +1,14 @@
 //! Machine: ask the service to cancel a job.
 //!
-//! | State | Input | Next |
-//! |---|---|---|
-//! | Asking | answer that names an outcome | Over: `Done(CancelOutcome)` |
-//! | Asking | other answer, failure, attempt timeout | as [`crate::retry`] says: Resting or Over |
-//! | Resting | its end | Asking |
-//! | Asking, Resting | deadline | Over, with an Abort of what is open |
+//! | State | Input | Next | What happens |
+//! |---|---|---|---|
+//! | Asking | success | Over | `Done(CancelOutcome)` |
+//! | Asking | redirect | Asking, Over | followed, or refused |
+//! | Asking | refusal | Resting, Over | an outcome if it names one, else as [`crate::retry`] says |
+//! | Asking | timeout | Resting, Over | Abort, then as [`crate::retry`] says |
+//! | Asking | failure | Asking, Resting, Over | the same, after the backup host was asked |
+//! | Resting | timeout | Asking | the next attempt |
+//! | Asking, Resting | deadline | Over | with an Abort of what is open |
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,12 +1,14 @@
 //! Machine: take the result of a job.
 //!
-//! | State | Input | Next |
-//! |---|---|---|
-//! | Asking | 2xx but 202 | Over: `Done(Answer)` |
-//! | Asking | 202, or 400 "still in progress" | Pausing if it may wait, else Over: `NotReady` |
-//! | Asking | other answer, failure, attempt timeout | as [`crate::retry`] says: Resting or Over |
-//! | Resting, Pausing | its end | Asking |
-//! | any but Over | deadline | Over, with an Abort of what is open |
+//! | State | Input | Next | What happens |
+//! |---|---|---|---|
+//! | Asking | success | Pausing, Over | `Done(Answer)`; 202 is "not ready" |
+//! | Asking | refusal | Pausing, Resting, Over | 400 may be "not ready", else as [`crate::retry`] says |
+//! | Asking | redirect | Asking, Over | followed, or refused |
+//! | Asking | timeout | Resting, Over | Abort, then as [`crate::retry`] says |
+//! | Asking | failure | Asking, Resting, Over | the same, after the backup host was asked |
+//! | Pausing, Resting | timeout | Asking | it is asked for again |
+//! | Asking, Pausing, Resting | deadline | Over | with an Abort of what is open |
 //!
 //! A failed job's error is stored and replayed here, so it is told at once and never asked for again.
 

@@ -1,12 +1,13 @@
 //! Machine: put a job into the queue, once.
 //!
-//! | State | Input | Next |
-//! |---|---|---|
-//! | Asking | 2xx with a request id | Over: `Done(Handle)` |
-//! | Asking | 2xx without one | Over: `SubmitUnknown` |
-//! | Asking | other answer, failure, attempt timeout | as [`crate::retry`] says: Resting or Over |
-//! | Resting | its end | Asking |
-//! | Asking, Resting | deadline | Over, with an Abort of what is open |
+//! | State | Input | Next | What happens |
+//! |---|---|---|---|
+//! | Asking | success | Over | `Done(Handle)`; `SubmitUnknown` if it names no request |
+//! | Asking | redirect | Asking, Over | followed, or refused |
+//! | Asking | refusal, timeout | Resting, Over | as [`crate::retry`] says; Abort first if it was the timeout |
+//! | Asking | failure | Asking, Resting, Over | the same, after the backup host was asked |
+//! | Resting | timeout | Asking | the next attempt |
+//! | Asking, Resting | deadline | Over | with an Abort of what is open |
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -148,6 +149,11 @@ impl Submit {
         } else {
             Aftermath::NothingSubmitted
         }
+    }
+
+    /// Waits for the answer to what is open, and sends nothing more.
+    pub(super) fn expire(&mut self, now: Instant) {
+        self.call.expire(now);
     }
 
     pub(super) const fn in_flight(&self) -> Option<ExchangeId> {

@@ -1,17 +1,21 @@
 //! Machine: the whole life of a job under one deadline.
 //!
-//! | State | Input | Next |
-//! |---|---|---|
-//! | Submitting | accepted | Watching |
-//! | Watching | COMPLETED, well or not | Fetching |
-//! | Fetching | result | Over: `Done(Finished)`, or the failure |
-//! | any of these | its part fails | Over |
-//! | Submitting, answer awaited | deadline, cancel | Rescuing: a job may come to exist |
-//! | Submitting, resting | deadline, cancel | Over |
-//! | Watching, Fetching | deadline, cancel | Cancelling; Over if the job is to be left |
-//! | Rescuing | accepted | Cancelling |
-//! | Rescuing | anything else, or its own limit | Over |
-//! | Cancelling | the service's word, or its own limit | Over: `Deadline` or `Cancelled` |
+//! | State | Input | Next | What happens |
+//! |---|---|---|---|
+//! | Submitting | success | Watching, Over | `Submitted` is told; `SubmitUnknown` if it names no request |
+//! | Submitting | redirect, refusal, failure, timeout | Submitting, Over | as [`Submit`] says |
+//! | Submitting | deadline, cancel | Rescuing, Over | an open submit may still be accepted; otherwise nothing exists |
+//! | Watching | success | Watching, Fetching, Over | as [`Watch`] says; COMPLETED, well or not: the result is asked for |
+//! | Watching | chunk | Watching, Fetching | likewise |
+//! | Watching | head, end | Watching | likewise |
+//! | Watching | redirect, refusal, failure, timeout | Watching, Over | likewise |
+//! | Fetching | success, redirect, refusal, failure, timeout | Fetching, Over | as [`Fetch`] says |
+//! | Watching, Fetching | cancel | Cancelling | the service is asked to cancel |
+//! | Watching, Fetching | deadline | Cancelling, Over | the same, or the job is left |
+//! | Rescuing | success | Cancelling, Over | what came to exist is cancelled |
+//! | Rescuing | redirect, refusal, failure, timeout | Over | nothing more is submitted |
+//! | Cancelling | redirect, refusal, failure, timeout | Cancelling, Over | as [`Cancel`] says, with a limit of its own |
+//! | Cancelling | success | Over | `Deadline` or `Cancelled`, with what became of the job |
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -310,10 +314,6 @@ impl Subscribe {
                 Stage::Rescuing { mut submit, until, why } => match self
                     .drain(|| submit.poll_output())
                 {
-                    // It would rest and try again: there is no time for that.
-                    None if submit.in_flight().is_none() => {
-                        self.finish(Err(why.kind(submit.aftermath()).into()))
-                    }
                     None => return self.stage = Stage::Rescuing { submit, until, why },
                     Some(Ok(handle)) => {
                         self.handle = Some(handle);
@@ -399,7 +399,8 @@ impl Subscribe {
     /// Stops waiting and has the job cancelled.
     fn give_up(&mut self, now: Instant, why: Why) {
         match std::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::Submitting(submit) if submit.in_flight().is_some() => {
+            Stage::Submitting(mut submit) if submit.in_flight().is_some() => {
+                submit.expire(now);
                 let until = after(now, self.settings.cancel_timeout);
                 self.stage = Stage::Rescuing { submit, until, why };
             }

@@ -1,15 +1,18 @@
 //! Machine: follow a job until it has completed.
 //!
-//! | State | Input | Next |
-//! |---|---|---|
-//! | Streaming | head that is no event stream | Polling |
-//! | Streaming | event | Streaming, with its news told; Over when COMPLETED |
-//! | Streaming | end, failure, silence past its limit, garbage | StreamRest; Polling after the third in a row |
-//! | StreamRest | its end | Streaming |
-//! | Polling | status | PollRest, with its news told; Over when COMPLETED |
-//! | Polling | other answer, failure, attempt timeout | as [`crate::retry`] says: again, or Over |
-//! | PollRest | its end | Polling |
-//! | any but Over | deadline | Over, with an Abort of what is open |
+//! | State | Input | Next | What happens |
+//! |---|---|---|---|
+//! | Streaming | head | Polling | it is no event stream: a poll says why |
+//! | Streaming | chunk | Streaming, StreamRest, Polling, Over | news is told; COMPLETED ends it, garbage breaks it |
+//! | Streaming | end, timeout | StreamRest, Polling | it broke; the third time in a row it is polled instead |
+//! | Streaming | failure | Streaming, StreamRest, Polling | the same, after the backup host was asked |
+//! | Streaming | success | StreamRest, Polling, Over | a driver that does not stream: head, chunk and end in one |
+//! | Streaming | redirect, refusal | Polling | likewise |
+//! | StreamRest | timeout | Streaming | it is opened again |
+//! | Polling | success | PollRest, Over | news is told; COMPLETED ends it, and so does garbage that goes on |
+//! | Polling | redirect, refusal, failure, timeout | Polling, Over | as [`crate::retry`] says |
+//! | PollRest | timeout | Polling | the next poll |
+//! | Streaming, StreamRest, Polling, PollRest | deadline | Over | with an Abort of what is open |
 //!
 //! A comment on the stream proves that the connection lives; it is no news of the job.
 

@@ -99,7 +99,7 @@ const ACCEPTED: [(u16, &str); 5] = [
     (202, "<html>accepted</html>"),
 ];
 
-const STATUSES: [&str; 10] = [
+const STATUSES: [&str; 11] = [
     r#"{"status":"COMPLETED","metrics":{"inference_time":1.5},"logs":[{"message":"last"}]}"#,
     r#"{"status":"IN_QUEUE","queue_position":3}"#,
     r#"{"status":"IN_QUEUE","queue_position":0}"#,
@@ -110,6 +110,7 @@ const STATUSES: [&str; 10] = [
     r#"{"status":"MOVED_TO_MARS","queue_position":-1}"#,
     r#"{"status":"COMPLETED","error":"Invalid status code: 422"}"#,
     r#"{"status":"COMPLETED","error":"gone","error_type":"runner_disconnected","logs":[]}"#,
+    "<html>patience</html>",
 ];
 
 const RESULTS: [(u16, &str); 6] = [

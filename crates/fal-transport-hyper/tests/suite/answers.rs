@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use fal_protocol::wire::{Expect, FailureKind, Phase, Sent};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
+use tokio::io::AsyncWriteExt;
 
 use crate::support::*;
 
@@ -17,7 +18,7 @@ async fn the_head_is_what_was_asked() {
     let server = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         let text = request(&mut stream).await;
-        tokio::io::AsyncWriteExt::write_all(&mut stream, OK).await.unwrap();
+        stream.write_all(OK).await.unwrap();
         text
     });
     let mut sent = post(address, "{}")
@@ -43,7 +44,7 @@ async fn an_empty_post_says_so_and_a_get_does_not() {
         let server = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             let text = request(&mut stream).await;
-            tokio::io::AsyncWriteExt::write_all(&mut stream, OK).await.unwrap();
+            stream.write_all(OK).await.unwrap();
             text
         });
         let mut sent = get(address, "/");
@@ -102,6 +103,31 @@ async fn a_cut_body_is_a_failure() {
         let failure = fails(result, Phase::Read, Sent::Maybe, FailureKind::Closed);
         assert_eq!(&*failure.message, "the peer closed the connection", "{answer}");
     }
+}
+
+#[tokio::test]
+async fn pieces_arrive_as_they_are_sent() {
+    let (listener, address) = listen().await;
+    let (go_tx, mut go) = tokio::sync::mpsc::unbounded_channel();
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        request(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await.unwrap();
+        while let Some(piece) = go.recv().await {
+            stream.write_all(piece).await.unwrap();
+        }
+    });
+    let mut chunks = chunks(&transport(), get(address, "/")).await.unwrap();
+    for (piece, data) in [(&b"3\r\nabc\r\n"[..], "abc"), (b"2\r\nde\r\n", "de")] {
+        go_tx.send(piece).unwrap();
+        assert_eq!(in_time(chunks.next()).await.unwrap().unwrap(), data);
+    }
+    assert_eq!(chunks.remaining(), None);
+    go_tx.send(b"0\r\n\r\n").unwrap();
+    assert_eq!(in_time(chunks.next()).await, None);
+    assert_eq!(chunks.remaining(), Some(0));
+    drop(go_tx);
+    joined(server).await;
 }
 
 #[tokio::test]

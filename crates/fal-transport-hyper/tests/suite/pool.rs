@@ -111,8 +111,11 @@ async fn a_connection_that_died_at_rest_is_replaced() {
         let transport = transport();
         let (closed_tx, closed_rx) = tokio::sync::oneshot::channel();
         let closed_tx = std::sync::Mutex::new(Some(closed_tx));
+        let arrived = Arc::new(tokio::sync::Notify::new());
+        let may_close = Arc::clone(&arrived);
         let address = peer(move |number, mut stream| {
             let closed_tx = closed_tx.lock().unwrap().take();
+            let may_close = Arc::clone(&may_close);
             async move {
                 request(&mut stream).await;
                 let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n{number}");
@@ -130,7 +133,9 @@ async fn a_connection_that_died_at_rest_is_replaced() {
         })
         .await;
         assert_eq!(number(&transport, address).await, "0");
+        arrived.notify_one();
         in_time(closed_rx).await.unwrap();
+        settle().await;
         assert_eq!(number(&transport, address).await, "1", "orderly: {orderly}");
     }
 }

@@ -132,6 +132,13 @@ pub(crate) async fn in_time<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(20), future).await.expect("hangs")
 }
 
+/// Lets the runtime see what has arrived on the sockets by now.
+pub(crate) async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// The result of a task of the test.
 pub(crate) async fn joined<T>(task: JoinHandle<T>) -> T {
     in_time(task).await.unwrap()

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fal_protocol::wire::{Body, FailureKind, Phase, Request, Sent};
-use fal_transport_hyper::{Config, Exchange, Transport, TransportError};
+use fal_transport_hyper::{Config, Exchange, Source, Transport, TransportError};
 use http::{Method, Response};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
@@ -168,6 +168,41 @@ async fn a_connection_cut_without_the_end_of_tls_is_closed() {
     fails(result, Phase::Read, Sent::Maybe, FailureKind::Closed);
 }
 
+#[tokio::test]
+async fn a_connection_that_died_at_rest_is_replaced_under_tls_too() {
+    let authority = Authority::new();
+    for orderly in [true, false] {
+        let (closed_tx, mut closed) = tokio::sync::mpsc::unbounded_channel();
+        let arrived = Arc::new(tokio::sync::Notify::new());
+        let may_close = Arc::clone(&arrived);
+        let address = tls_peer(authority.acceptor("127.0.0.1", &[]), move |number, mut stream| {
+            let (closed_tx, may_close) = (closed_tx.clone(), Arc::clone(&may_close));
+            async move {
+                request(&mut stream).await;
+                let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n{number}");
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                stream.flush().await.unwrap();
+                if number > 0 {
+                    return until_closed(&mut stream).await;
+                }
+                may_close.notified().await; // A reset would take the answer with it.
+                match orderly {
+                    true => stream.shutdown().await.unwrap(),
+                    false => reset(stream.into_inner().0),
+                }
+                closed_tx.send(()).unwrap();
+            }
+        })
+        .await;
+        let transport = authority.transport();
+        assert_eq!(whole(&transport, https(address)).await.unwrap().body(), "0");
+        arrived.notify_one();
+        in_time(closed.recv()).await.unwrap();
+        settle().await;
+        assert_eq!(whole(&transport, https(address)).await.unwrap().body(), "1", "{orderly}");
+    }
+}
+
 /// An HTTP/2 peer that treats each stream as `serve` says.
 async fn http2_peer<F>(authority: &Authority, serve: F) -> SocketAddr
 where
@@ -319,10 +354,7 @@ async fn after_a_goaway_another_connection_is_opened() {
         let body = String::from_utf8(body.to_vec()).unwrap();
         assert_ne!(body, last);
         last = body;
-        // The GOAWAY follows the answer.
-        for _ in 0..100 {
-            tokio::task::yield_now().await;
-        }
+        settle().await; // The GOAWAY follows the answer.
     }
 }
 
@@ -378,4 +410,77 @@ async fn a_dead_http2_connection_is_noticed() {
     let result = sending.await.unwrap();
     fails(result, Phase::Read, Sent::Maybe, FailureKind::Timeout);
     assert!(before.elapsed() <= Duration::from_secs(31), "{:?}", before.elapsed());
+}
+
+#[tokio::test]
+async fn an_upload_over_http2_is_flow_controlled_and_told() {
+    let authority = Authority::new();
+    let (taken_tx, mut taken) = tokio::sync::mpsc::unbounded_channel();
+    let address = http2_peer(&authority, move |_, request, mut respond| {
+        let taken_tx = taken_tx.clone();
+        tokio::spawn(async move {
+            let mut body = request.into_body();
+            let mut total = 0;
+            while let Some(Ok(piece)) = body.data().await {
+                body.flow_control().release_capacity(piece.len()).unwrap();
+                total += piece.len();
+            }
+            taken_tx.send(total).unwrap();
+            let _ = respond.send_response(Response::new(()), true);
+        });
+    })
+    .await;
+    let transport = authority.transport();
+    let upload = |range| {
+        let mut put = https(address).with_body(Body::Source { range });
+        put.method = Method::PUT;
+        put
+    };
+    let told = Arc::new(Mutex::new(0));
+    let exchange = {
+        let told = Arc::clone(&told);
+        Exchange::new(upload(0..3_000_000))
+            .with_source(Source::bytes(vec![7; 3_000_000]))
+            .with_on_sent(move |sent| *told.lock().unwrap() = sent)
+    };
+    assert_eq!(whole(&transport, exchange).await.unwrap().body(), "");
+    assert_eq!(*told.lock().unwrap(), 3_000_000);
+    assert_eq!(taken.recv().await, Some(3_000_000));
+
+    let missing = Source::file("/nonexistent/fal-transport");
+    let exchange = Exchange::new(upload(0..9)).with_source(missing);
+    let failure = whole(&transport, exchange).await.unwrap_err();
+    assert_eq!((failure.phase, failure.kind), (Phase::Write, FailureKind::Source), "{failure}");
+}
+
+#[tokio::test]
+async fn an_early_answer_over_http2_ends_the_upload() {
+    let authority = Authority::new();
+    let address = raw_http2_peer(&authority, REFUSAL_AND_RESET, false).await;
+    let mut put = https(address).with_body(Body::Bytes(vec![0; 8 << 20].into()));
+    put.method = Method::PUT;
+    let response = whole(&authority.transport(), put).await.unwrap();
+    assert_eq!(response.status().as_u16(), 413);
+}
+
+/// HEADERS with status 413 and the end of the stream, then RST_STREAM with NO_ERROR.
+const REFUSAL_AND_RESET: &[u8] =
+    b"\0\0\x05\x01\x05\0\0\0\x01\x48\x03413\0\0\x04\x03\0\0\0\0\x01\0\0\0\0";
+/// HEADERS with status 200, DATA, then RST_STREAM with NO_ERROR.
+const START_AND_RESET: &[u8] =
+    b"\0\0\x01\x01\x04\0\0\0\x01\x88\0\0\x02\0\0\0\0\0\x01hi\0\0\x04\x03\0\0\0\0\x01\0\0\0\0";
+/// HEADERS with status 200, DATA, then RST_STREAM with CANCEL.
+const START_AND_CANCEL: &[u8] =
+    b"\0\0\x01\x01\x04\0\0\0\x01\x88\0\0\x02\0\0\0\0\0\x01hi\0\0\x04\x03\0\0\0\0\x01\0\0\0\x08";
+/// HEADERS with status 200, then DATA, both without an end.
+const START: &[u8] = b"\0\0\x01\x01\x04\0\0\0\x01\x88\0\0\x02\0\0\0\0\0\x01hi";
+
+#[tokio::test]
+async fn a_body_cut_by_http2_is_a_failure() {
+    let authority = Authority::new();
+    for (frames, closes) in [(START_AND_RESET, false), (START_AND_CANCEL, false), (START, true)] {
+        let address = raw_http2_peer(&authority, frames, closes).await;
+        let result = whole(&authority.transport(), https(address)).await;
+        fails(result, Phase::Read, Sent::Maybe, FailureKind::Closed);
+    }
 }

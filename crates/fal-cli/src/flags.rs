@@ -1,0 +1,326 @@
+//! The flags of every command, and the help that explains them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{exit, input};
+
+/// fal.ai from the command line: run models, keep jobs, save what they make.
+///
+/// Nothing that was paid for is lost: the job's handle is told before any waiting and again in every
+/// failure, and `fal-cli result HANDLE` takes the result later, from any machine. Nothing is paid
+/// twice: a submit whose answer is lost is not repeated.
+#[derive(Debug, Parser)]
+#[command(name = "fal-cli", version, propagate_version = true, after_long_help = after_help(), after_help = SEE_MORE)]
+pub(crate) struct Flags {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Global {
+    /// Reach all of fal's hosts below this address, such as a mock at http://127.0.0.1:8787 [env: FAL_BASE_URL]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Everywhere")]
+    pub(crate) base_url: Option<String>,
+
+    /// Write JSON lines to stdout, one object per event; the default when stdout is no terminal
+    #[arg(long, global = true, conflicts_with = "result_only", help_heading = "Everywhere")]
+    pub(crate) json: bool,
+
+    /// Write only the result to stdout: the model's output as it came, the handle, the addresses
+    #[arg(short = 'r', long, global = true, help_heading = "Everywhere")]
+    pub(crate) result_only: bool,
+
+    /// Tell no progress on stderr; errors are told all the same
+    #[arg(short, long, global = true, help_heading = "Everywhere")]
+    pub(crate) quiet: bool,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show a whole run, offline: upload, queue, logs, a real picture on disk; takes 2 seconds
+    Demo(Demo),
+    /// Run a model: upload the files, submit, follow, print the result and save its media
+    Run(Run),
+    /// Put a job into the queue and print its handle
+    Submit(Submit),
+    /// Tell where a job is
+    Status(Status),
+    /// Take the result of a job
+    Result(ResultFlags),
+    /// Ask the service to cancel a job
+    Cancel(Cancel),
+    /// Put files where models can read them, and print their addresses
+    Upload(Upload),
+}
+
+/// Starts a mock of fal.ai inside this process, uploads a picture, a pose and an archive to it, runs
+/// fal-ai/controlnet-ip-adapter through its queue, and saves the picture that comes out.
+///
+/// No key, no network, no cost. With --live the same goes to the real service.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Use the real service, which costs money; needs FAL_KEY
+    #[arg(long)]
+    pub(crate) live: bool,
+
+    /// Agree to pay without being asked
+    #[arg(long, requires = "live")]
+    pub(crate) yes: bool,
+
+    /// The model to run with --live; any other than the default gets a prompt only
+    #[arg(long, value_name = "ENDPOINT", requires = "live")]
+    pub(crate) endpoint: Option<String>,
+
+    /// Where to save the picture: fal-demo-ID.png in this folder
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) out: PathBuf,
+}
+
+/// Runs a model through the queue: uploads the files of the input, submits, follows the job, takes
+/// the result.
+///
+/// Ctrl-C asks the service to cancel the job; a second one leaves at once and the job goes on.
+#[derive(Debug, Args)]
+#[command(after_long_help = input::HELP, after_help = SEE_MORE)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) call: Call,
+
+    /// Save every media file of the result here; nothing is ever overwritten
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Give up after this time, such as 90s, 10m or 2h [default: 24h; 61m with --direct]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) deadline: Option<Duration>,
+
+    /// What becomes of the job at the deadline
+    #[arg(long, value_name = "WHAT", default_value = "cancel", conflicts_with = "direct")]
+    pub(crate) on_deadline: OnDeadline,
+
+    /// Run without the queue: one request, no handle, no way to come back; for models that take seconds
+    #[arg(long, conflicts_with_all = ["priority", "webhook", "poll", "no_logs"])]
+    pub(crate) direct: bool,
+
+    /// Do not ask for the model's log lines
+    #[arg(long)]
+    pub(crate) no_logs: bool,
+
+    /// Poll the status instead of streaming it
+    #[arg(long)]
+    pub(crate) poll: bool,
+}
+
+/// Puts a job into the queue and prints its handle.
+///
+/// On a terminal and with -r the handle is text (fal-ai/flux/dev/requests/ID), else JSON lines;
+/// `fal-cli result` takes either.
+#[derive(Debug, Args)]
+#[command(after_long_help = input::HELP, after_help = SEE_MORE)]
+pub(crate) struct Submit {
+    #[command(flatten)]
+    pub(crate) call: Call,
+}
+
+/// What run and submit send.
+#[derive(Debug, Args)]
+pub(crate) struct Call {
+    /// The model, such as fal-ai/flux/dev
+    pub(crate) endpoint: String,
+
+    /// Its input: key=value, key:=JSON, key@file; see --help
+    #[arg(value_name = "KEY=VALUE")]
+    pub(crate) fields: Vec<String>,
+
+    /// The input as JSON: a file's name, @file, - for stdin, or the JSON itself; fields are added to it
+    #[arg(long, value_name = "JSON")]
+    pub(crate) input: Option<String>,
+
+    /// `low` waits behind every other request of the model
+    #[arg(long, value_name = "WHICH")]
+    pub(crate) priority: Option<Priority>,
+
+    /// Prefer runners that advertise this hint
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) hint: Option<String>,
+
+    /// Fail if no runner has started by then; the run itself is not bounded
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) start_timeout: Option<Duration>,
+
+    /// Have the service call this address on completion
+    #[arg(long, value_name = "URL")]
+    pub(crate) webhook: Option<String>,
+
+    /// Send a header of your own; not for secrets, flags are visible to other users
+    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    pub(crate) headers: Vec<(String, String)>,
+}
+
+/// Tells where a job is. Asking is free, and a job that failed is an answer too: the exit code is 0.
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// The job; see `fal-cli --help`
+    pub(crate) handle: String,
+
+    /// Show the model's log lines so far
+    #[arg(long)]
+    pub(crate) logs: bool,
+
+    /// Follow the job until it has completed; the exit code then tells whether it failed
+    #[arg(long)]
+    pub(crate) watch: bool,
+}
+
+/// Takes the result of a job. The service keeps it for an hour, results of 10 KB and more for six
+/// minutes.
+#[derive(Debug, Args)]
+pub(crate) struct ResultFlags {
+    /// The job; see `fal-cli --help`
+    pub(crate) handle: String,
+
+    /// Wait until the job has completed; Ctrl-C then leaves it running
+    #[arg(long)]
+    pub(crate) wait: bool,
+
+    /// With --wait: give up after this time; the job goes on [default: 24h]
+    #[arg(long, value_name = "TIME", value_parser = duration, requires = "wait")]
+    pub(crate) deadline: Option<Duration>,
+
+    /// Save every media file of the result here; nothing is ever overwritten
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// Asks the service to cancel a job. A job that waits never runs; one that runs is told to stop and
+/// may finish all the same.
+#[derive(Debug, Args)]
+pub(crate) struct Cancel {
+    /// The job; see `fal-cli --help`
+    pub(crate) handle: String,
+}
+
+/// Puts files where models can read them, and prints their addresses, in order.
+///
+/// `run` and `submit` do this by themselves for key@file. Uploads are free; the addresses are public
+/// to whoever knows them.
+#[derive(Debug, Args)]
+pub(crate) struct Upload {
+    /// The files; - for stdin
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<String>,
+
+    /// The media type, such as image/png [default: by the name's ending]
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) content_type: Option<String>,
+
+    /// The name that the file gets; for one file only [default: its own]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+}
+
+/// What becomes of a job at the deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnDeadline {
+    /// The service is asked to cancel it
+    Cancel,
+    /// It goes on; its handle is printed
+    Leave,
+}
+
+/// Order among the waiting jobs of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Priority {
+    /// The default of the service
+    Normal,
+    /// Behind every other
+    Low,
+}
+
+/// Reads `200ms`, `1.5s`, `10m`, `2h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let factor = match unit {
+        "ms" => 0.001,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err("give a number with ms, s, m or h, such as 90s or 10m".to_owned()),
+    };
+    let number: f64 = number.parse().map_err(|_| format!("{number:?} is not a number"))?;
+    Duration::try_from_secs_f64(number * factor).map_err(|error| error.to_string())
+}
+
+/// Reads `name: value`.
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("give it as 'name: value'")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+const SEE_MORE: &str = "Examples, rules and exit codes: --help";
+
+fn after_help() -> String {
+    format!("{EXAMPLES}\n\n{}", exit::TABLE)
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  fal-cli demo
+  fal-cli run fal-ai/flux/dev prompt='a cat in the rain' image_size.width=512 --out .
+  fal-cli run fal-ai/face-to-sticker image_url@me.jpg prompt='a pirate' -r | jq .images[0].url
+  job=$(fal-cli submit -r fal-ai/flux/dev prompt='a cat')
+  fal-cli status \"$job\" --watch && fal-cli result \"$job\" --out .
+
+The key is read from FAL_KEY alone (or FAL_KEY_ID and FAL_KEY_SECRET), never from a flag: flags are
+visible to other users of the machine and stay in the shell's history. Get one at
+https://fal.ai/dashboard/keys. A mock takes any id:secret. HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE
+are heeded.
+
+HANDLE names a job: fal-ai/flux/dev/requests/ID, an address of the job at the service, JSON,
+@file with one of these or with the JSON lines of `run` or `submit`, or - for stdin.
+
+On a terminal stdout gets the result, indented; progress goes to stderr. When stdout is no terminal,
+or with --json, stdout gets JSON lines: {\"event\":\"submitted\",\"handle\":{...}} and so on; the last
+is {\"event\":\"result\",...} or {\"event\":\"error\",...}. With -r stdout gets only the result, for | jq.";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn flags_are_consistent() {
+        Flags::command().debug_assert();
+        let args = ["fal-cli", "run", "fal-ai/flux/dev", "seed=-1", "--deadline", "10m", "-r"];
+        let flags = Flags::parse_from(args);
+        let Command::Run(run) = flags.command else { panic!("this is run") };
+        assert_eq!(run.deadline, Some(Duration::from_secs(600)));
+        assert!(flags.global.result_only);
+    }
+
+    #[test]
+    fn no_flag_takes_the_key() {
+        let mut command = Flags::command();
+        let help = command.render_long_help().to_string();
+        assert!(help.contains("FAL_KEY") && !help.contains("--key"), "{help}");
+    }
+
+    #[test]
+    fn times_and_headers_are_read() {
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
+        for bad in ["", "5", "s", "1d", "-1s", "1.2.3s", "1e3s"] {
+            duration(bad).unwrap_err();
+        }
+        assert_eq!(header("X-A: b: c"), Ok(("X-A".to_owned(), "b: c".to_owned())));
+        header("none").unwrap_err();
+    }
+}

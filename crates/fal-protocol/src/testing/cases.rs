@@ -1,0 +1,196 @@
+//! Single cases that the properties found, or that they reach too seldom.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderValue, header};
+
+use super::driver::{Driver, Input, Machine, ms};
+use super::machines::Start;
+use super::promises::calm;
+use super::service::{Asked, answer, asked};
+use crate::Output;
+use crate::error::{Aftermath, Error, ErrorKind};
+use crate::settings::Settings;
+use crate::wire::{Failure, FailureKind, Response};
+
+#[test]
+fn whole_answer_to_a_stream_is_not_aborted() {
+    let start = calm().start();
+    let mut driver = Driver::new(start.watch(), start.now, None);
+    respond(&mut driver, answer(404, r#"{"status":"NOT_FOUND"}"#));
+    assert_eq!(asked_now(&driver), Asked::Status);
+    assert!(!driver.outputs().any(|output| matches!(output, Output::Abort { .. })));
+}
+
+#[test]
+fn backup_and_redirects_make_no_circle() {
+    let start = Start { is_eager: false, ..calm().start() };
+    let mut driver = Driver::new(start.watch(), start.now, None);
+    let sends = |driver: &Driver<_>| driver.sends().count();
+    refuse(&mut driver);
+    redirect(&mut driver, 307, "https://evil.test/status");
+    refuse(&mut driver);
+    assert_eq!((sends(&driver), driver.open.is_none()), (3, true), "it rests before it goes on");
+}
+
+#[test]
+fn relative_redirect_leads_on_from_where_it_was_given() {
+    let start = Start { is_eager: false, ..calm().start() };
+    let mut driver = Driver::new(start.fetch(), start.now, None);
+    redirect(&mut driver, 302, "https://evil.test/a");
+    redirect(&mut driver, 302, "/b");
+    assert_eq!(driver.open.as_ref().unwrap().1.uri, "https://evil.test/b");
+}
+
+#[test]
+fn credentials_do_not_come_back_from_a_foreign_host() {
+    let start = calm().start();
+    let mut driver = Driver::new(start.fetch(), start.now, None);
+    let has_key = |driver: &Driver<_>| {
+        let request = &driver.open.as_ref().expect("an open exchange").1;
+        request.headers.contains_key(header::AUTHORIZATION)
+    };
+    redirect(&mut driver, 302, "/elsewhere");
+    assert!(has_key(&driver));
+    redirect(&mut driver, 302, "https://evil.test/a");
+    assert!(!has_key(&driver));
+    redirect(&mut driver, 302, "https://queue.fal.run/fal-ai/flux/requests/r2");
+    assert!(!has_key(&driver), "a foreign host chose this address");
+}
+
+#[test]
+fn run_by_get_is_not_redirected_like_a_read() {
+    let start = Start { is_eager: false, ..calm().start() };
+    let mut driver = Driver::new(start.run(), start.now, None);
+    redirect(&mut driver, 302, "https://fal.run/fal-ai/flux/dev");
+    let error = failure_of(&driver);
+    assert!(matches!(error.kind(), ErrorKind::SubmitUnknown { .. }), "{error:?}");
+}
+
+#[test]
+fn nothing_is_paid_for_when_the_deadline_has_passed() {
+    fn check<M: Machine>(begin: fn(&Start) -> M) {
+        let start = calm().start();
+        let start = Start { deadline: Some(start.now), ..start };
+        let driver = Driver::new(begin(&start), start.now, start.deadline);
+        assert_eq!(driver.sends().count(), 0);
+        let aftermath = Aftermath::NothingSubmitted;
+        assert_eq!(failure_of(&driver).kind(), &ErrorKind::Deadline { aftermath });
+    }
+    check(Start::run);
+    check(Start::submit);
+    check(Start::subscribe);
+}
+
+#[test]
+fn odd_fields_do_not_cost_the_handle() {
+    let start = calm().start();
+    let mut driver = Driver::new(start.submit(), start.now, None);
+    let body = r#"{"request_id":"r9","status_url":5,"cancel_url":{},"queue_position":"x"}"#;
+    respond(&mut driver, http::Response::new(Bytes::from_static(body.as_bytes())));
+    let handle = driver.done.as_ref().expect("the end").as_ref().expect("a handle");
+    assert_eq!((&*handle.request_id, &handle.status_url), ("r9", &None));
+}
+
+#[test]
+fn fate_stays_unknown_when_repeats_are_used_up() {
+    let mut knobs = calm();
+    knobs.retry = knobs.retry.with_repeat_ingress_submits(true);
+    let start = knobs.start();
+    let mut driver = Driver::new(start.submit(), start.now, None);
+    while !driver.is_done() {
+        if driver.open.is_some() {
+            let page = Bytes::from_static(b"<html>nginx</html>");
+            let mut response = http::Response::new(page);
+            *response.status_mut() = http::StatusCode::BAD_GATEWAY;
+            respond(&mut driver, response);
+        } else {
+            assert!(driver.pass_to_timeout());
+        }
+    }
+    assert_eq!(driver.sends().count(), 4);
+    let error = failure_of(&driver);
+    assert!(matches!(error.kind(), ErrorKind::SubmitUnknown { .. }), "{error:?}");
+}
+
+#[test]
+fn rescue_and_cancel_share_one_limit() {
+    let start = calm().start();
+    let limit = start.settings.cancel_timeout;
+    let mut driver = Driver::new(start.subscribe(), start.now, None);
+    driver.give(Input::Cancel);
+    driver.now += limit - ms(1_000);
+    assert!(driver.answer_well());
+    assert_eq!(asked_now(&driver), Asked::Cancel);
+    driver.drive_in_silence();
+    assert_eq!(driver.now, start.now + limit);
+    let error = failure_of(&driver);
+    assert_eq!(error.request_id(), Some("r1"));
+}
+
+#[test]
+fn nothing_new_is_submitted_once_the_caller_gave_up() {
+    for answer in ["refused", "redirect", "429"] {
+        let start = calm().start();
+        let mut driver = Driver::new(start.subscribe(), start.now, None);
+        driver.give(Input::Cancel);
+        match answer {
+            "refused" => refuse(&mut driver),
+            "redirect" => redirect(&mut driver, 307, "/fal-ai/flux/dev"),
+            _ => respond(&mut driver, super::service::answer(429, "")),
+        }
+        assert_eq!(driver.sends().count(), 1, "{answer}");
+        let aftermath = Aftermath::NothingSubmitted;
+        assert_eq!(failure_of(&driver).kind(), &ErrorKind::Cancelled { aftermath }, "{answer}");
+    }
+}
+
+#[test]
+fn upload_error_does_not_quote_the_signed_address() {
+    let start = calm().start();
+    let mut driver = Driver::new(start.upload(), start.now, None);
+    respond(&mut driver, answer(200, r#""https://storage.test/a?signature=secret""#));
+    let error = failure_of(&driver);
+    assert!(!format!("{error} {error:?}").contains("signature="), "{error}");
+}
+
+#[test]
+fn budget_is_not_spent_on_repeats_that_never_come() {
+    let start = calm().start();
+    let start = Start { deadline: Some(start.now + ms(100)), ..start };
+    let settings: Arc<Settings> = Arc::clone(&start.settings);
+    let mut driver = Driver::new(start.submit(), start.now, start.deadline);
+    respond(&mut driver, answer(429, ""));
+    assert!(driver.is_done());
+    assert_eq!(settings.budget.tokens(), crate::retry::RETRY_BUDGET_TOKENS);
+}
+
+#[track_caller]
+fn respond<M: Machine>(driver: &mut Driver<M>, response: Response) {
+    let id = driver.open.as_ref().expect("an open exchange").0;
+    driver.give(Input::Response(id, response));
+}
+
+#[track_caller]
+fn redirect<M: Machine>(driver: &mut Driver<M>, status: u16, to: &'static str) {
+    let mut response = answer(status, "");
+    response.headers_mut().insert(header::LOCATION, HeaderValue::from_static(to));
+    respond(driver, response);
+}
+
+#[track_caller]
+fn refuse<M: Machine>(driver: &mut Driver<M>) {
+    let id = driver.open.as_ref().expect("an open exchange").0;
+    driver.give(Input::Failure(id, Failure::connect(FailureKind::Refused, "refused")));
+}
+
+#[track_caller]
+fn failure_of<M: Machine>(driver: &Driver<M>) -> &Error {
+    driver.done.as_ref().expect("the end").as_ref().expect_err("an error")
+}
+
+#[track_caller]
+fn asked_now<M: Machine>(driver: &Driver<M>) -> Asked {
+    asked(&driver.open.as_ref().expect("an open exchange").1)
+}

@@ -1,0 +1,83 @@
+//! Bodies of answers: whole, or a status stream.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use tokio::sync::mpsc;
+
+use super::Cut;
+use super::shared::Presence;
+
+/// The body of an answer.
+#[derive(Debug)]
+pub(crate) enum Body {
+    /// All of it; `None` once sent.
+    Whole(Option<Bytes>),
+    /// Events as they come.
+    Events {
+        pieces: mpsc::Receiver<Piece>,
+        /// Tells the model when the stream is dropped.
+        presence: Presence,
+        ended: bool,
+    },
+}
+
+/// What a status stream consists of. A stream without [`Piece::End`] was cut.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    Event(Bytes),
+    End,
+}
+
+impl Body {
+    pub(crate) fn whole(bytes: Bytes) -> Self {
+        Self::Whole((!bytes.is_empty()).then_some(bytes))
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Events { ended: true, .. } => Poll::Ready(None),
+            Self::Events { pieces, presence, ended } => {
+                pieces.poll_recv(cx).map(|piece| match piece {
+                    Some(Piece::Event(bytes)) => Some(Ok(Frame::data(bytes))),
+                    Some(Piece::End) => {
+                        *ended = true;
+                        presence.over();
+                        None
+                    }
+                    None => {
+                        *ended = true;
+                        Some(Err(Cut))
+                    }
+                })
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_none(),
+            Self::Events { ended, .. } => *ended,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Self::Events { .. } => SizeHint::default(),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The hyper shell: sockets, the clock, and one timer around one model.
+//!
+//! A request is parsed, the model is locked, asked and drained, and the lock released; no lock is held
+//! across an await, and an idle request owns neither a task nor a timer.
+
+mod body;
+mod shared;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use crate::doors::{self, NoDoor};
+use crate::model::{self, Host};
+use crate::render;
+
+use body::Body;
+pub use shared::Seen;
+pub(crate) use shared::{Answer, Shared};
+
+/// Accepts connections until dropped; dropping closes them all.
+pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(connection(stream, Arc::clone(&shared)));
+                }
+                // Out of descriptors, or the peer was faster: waiting a moment is all one can do.
+                Err(error) if is_passing(&error) => {}
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
+}
+
+async fn connection(stream: TcpStream, shared: Arc<Shared>) {
+    // Events are small and shall not wait for each other. Without it they only come later.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request| respond(Arc::clone(&shared), request));
+    // How a connection ends is its peer's business; what matters was told to the model already.
+    let _ = http1::Builder::new()
+        .header_read_timeout(None)
+        .pipeline_flush(true)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}
+
+/// Answers one request.
+async fn respond(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, Cut> {
+    let (parts, incoming) = request.into_parts();
+    if parts.method == Method::OPTIONS {
+        let response = doors::preflight(&parts.headers);
+        shared.note(&parts.method, "", parts.uri.path(), response.status());
+        return Ok(response.map(Body::whole));
+    }
+    let from_page = parts.headers.contains_key(header::ORIGIN);
+    let entry = match doors::enter(&parts.uri, &parts.headers, shared.listening()) {
+        Ok(entry) => entry,
+        Err(no_door) => {
+            let mut response = explain(&no_door, parts.uri.path(), shared.listening());
+            shared.note(&parts.method, "", parts.uri.path(), response.status());
+            doors::allow_origin(&mut response);
+            return Ok(response.map(Body::whole));
+        }
+    };
+    let body = match collect(incoming, shared.body_bytes_max()).await {
+        Ok(body) => body,
+        Err(Unread::TooLong) => {
+            let mut response = json(StatusCode::PAYLOAD_TOO_LARGE, "The request body is too long");
+            response
+                .headers_mut()
+                .insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+            shared.note(&parts.method, entry.host.name(), entry.path, response.status());
+            doors::allow_origin(&mut response);
+            return Ok(response.map(Body::whole));
+        }
+        Err(Unread::Broken) => return Err(Cut),
+    };
+    if entry.host == Host::Cdn {
+        draw(&shared, entry.path).await;
+    }
+    let request = model::Request::new(&parts.method, entry.host, entry.path, &parts.headers)
+        .with_query(entry.query)
+        .with_body(body)
+        .with_door(entry.door);
+    let mut response = match shared.exchange(request) {
+        Answer::Now(response) => response.map(Body::whole),
+        Answer::Stream(response) => response,
+        Answer::Later(later) => later.await?.map(Body::whole),
+    };
+    if from_page && entry.host != Host::Cdn {
+        doors::allow_origin(&mut response);
+    }
+    Ok(response)
+}
+
+/// Draws the picture that a download is about to ask for: that takes milliseconds, and others would wait
+/// for the lock meanwhile.
+async fn draw(shared: &Arc<Shared>, path: &str) {
+    let Some((key, picture)) = shared.with_model(|model, _| model.undrawn(path)) else { return };
+    if let Ok(bytes) =
+        tokio::task::spawn_blocking(move || picture.render().into_boxed_slice()).await
+    {
+        shared.with_model(|model, now| model.handle_drawn(now, key, bytes.into()));
+    }
+}
+
+/// The whole body in a buffer of its own: what hyper hands out are slices of its read buffer, which
+/// would be kept alive by a body that is kept.
+async fn collect(mut incoming: Incoming, bytes_max: usize) -> Result<Bytes, Unread> {
+    if incoming.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    let announced = usize::try_from(incoming.size_hint().lower()).unwrap_or(usize::MAX);
+    if announced > bytes_max {
+        return Err(Unread::TooLong);
+    }
+    // What is announced is not believed before it arrives.
+    let mut whole = Vec::with_capacity(announced.min(BODY_BYTES_TRUSTED));
+    while let Some(frame) = incoming.frame().await {
+        let Ok(data) = frame.map_err(|_| Unread::Broken)?.into_data() else { continue };
+        if whole.len() + data.len() > bytes_max {
+            return Err(Unread::TooLong);
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole.into_boxed_slice().into())
+}
+
+/// Why a body was not taken.
+enum Unread {
+    TooLong,
+    Broken,
+}
+
+fn explain(no_door: &NoDoor, path: &str, listening: &str) -> Response<Bytes> {
+    match no_door {
+        NoDoor::Help => {
+            let mut response = Response::new(Bytes::from(doors::help(listening)));
+            let text = header::HeaderValue::from_static("text/plain; charset=utf-8");
+            response.headers_mut().insert(header::CONTENT_TYPE, text);
+            response
+        }
+        NoDoor::UnknownPath => json(no_door.status(), &doors::hint(path)),
+        NoDoor::BadTarget(why) => json(no_door.status(), why),
+        NoDoor::NotEmulated(what) => {
+            json(no_door.status(), &format!("fal-mock does not emulate {what}"))
+        }
+    }
+}
+
+fn json(status: StatusCode, detail: &str) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(render::detail(detail)));
+    *response.status_mut() = status;
+    let json = header::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}
+
+/// The connection is to be closed without (the rest of) an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cut;
+
+impl std::fmt::Display for Cut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the connection is cut on purpose")
+    }
+}
+
+impl std::error::Error for Cut {}
+
+/// Binds a listener.
+pub(crate) async fn bind(at: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(at).await?;
+    let bound = listener.local_addr()?;
+    Ok((listener, bound))
+}
+
+/// Connections open at once; further ones wait to be accepted.
+const CONNECTIONS_MAX: usize = 50_000;
+
+/// Until descriptors may be free again.
+const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
+
+/// Room made for a body before its first byte has arrived.
+const BODY_BYTES_TRUSTED: usize = 1 << 20;

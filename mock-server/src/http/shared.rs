@@ -1,0 +1,311 @@
+//! The model behind its lock, those who wait for it, and its timer.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use http::{Method, StatusCode};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::Cut;
+use super::body::{Body, Piece};
+use crate::model::exchange::Head;
+use crate::model::{Model, Output, Request, Response};
+
+/// What all connections and the timer share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    /// Wakes the timer when something is due earlier than it knows.
+    earlier: Notify,
+    listening: Box<str>,
+    body_bytes_max: usize,
+}
+
+#[derive(Debug)]
+struct State {
+    model: Model,
+    last_exchange: u64,
+    waiting: BTreeMap<u64, Waiting>,
+    /// When the timer wakes by itself.
+    alarm: Option<Instant>,
+    seen: VecDeque<Seen>,
+    /// The number of the last entry.
+    seen_last: u64,
+}
+
+/// Who waits for outputs of an exchange.
+#[derive(Debug)]
+enum Waiting {
+    /// With the number of the request's entry in the list of those seen.
+    Reply(oneshot::Sender<Response>, u64),
+    Events(mpsc::Sender<Piece>),
+}
+
+/// A request that the mock has answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Seen {
+    /// The method.
+    pub method: Method,
+    /// The host that it was for and its path: `queue.fal.run/fal-ai/flux/dev`. No query.
+    pub address: String,
+    /// The status of the answer; 0 while there is none.
+    pub status: u16,
+}
+
+/// How a request is answered.
+pub(crate) enum Answer<F> {
+    Now(Response),
+    Stream(http::Response<Body>),
+    Later(F),
+}
+
+impl Shared {
+    pub(crate) fn new(model: Model, listening: String) -> Arc<Self> {
+        let body_bytes_max = model.config().body_bytes_max;
+        let state = State {
+            model,
+            last_exchange: 0,
+            waiting: BTreeMap::new(),
+            alarm: None,
+            seen: VecDeque::new(),
+            seen_last: 0,
+        };
+        Arc::new(Self {
+            state: Mutex::new(state),
+            earlier: Notify::new(),
+            listening: listening.into(),
+            body_bytes_max,
+        })
+    }
+
+    /// Host and port that the server listens on.
+    pub(crate) fn listening(&self) -> &str {
+        &self.listening
+    }
+
+    pub(crate) const fn body_bytes_max(&self) -> usize {
+        self.body_bytes_max
+    }
+
+    /// Asks the model.
+    pub(crate) fn exchange(
+        self: &Arc<Self>,
+        request: Request<'_>,
+    ) -> Answer<impl Future<Output = Result<Response, Cut>> + use<>> {
+        let mut state = self.lock();
+        state.last_exchange += 1;
+        let id = state.last_exchange;
+        // Noted before the answer, so that requests stand in the order in which they came.
+        state.note(request.method, request.host.name(), request.path, 0);
+        state.model.handle_request(now(), id, request);
+        let mut own = Own { id, reply: None, stream: None };
+        let is_earlier = state.drain(Some(&mut own));
+        let answer = match (own.reply, own.stream) {
+            (Some(response), _) => {
+                let number = state.seen_last;
+                state.answered(number, response.status());
+                Answer::Now(response)
+            }
+            (None, Some((head, pieces))) => {
+                let number = state.seen_last;
+                state.answered(number, head.status());
+                let body = Body::Events { pieces, presence: Presence::new(self, id), ended: false };
+                Answer::Stream(head.map(|()| body))
+            }
+            (None, None) => {
+                let (sender, receiver) = oneshot::channel();
+                let number = state.seen_last;
+                state.waiting.insert(id, Waiting::Reply(sender, number));
+                let mut presence = Presence::new(self, id);
+                Answer::Later(async move {
+                    let answer = receiver.await.map_err(|_| Cut);
+                    presence.over();
+                    answer
+                })
+            }
+        };
+        drop(state);
+        self.wake(is_earlier);
+        answer
+    }
+
+    /// Looks at the model or changes it, then sends what follows from that.
+    pub(crate) fn with_model<T>(&self, f: impl FnOnce(&mut Model, Instant) -> T) -> T {
+        let mut state = self.lock();
+        let result = f(&mut state.model, now());
+        let is_earlier = state.drain(None);
+        drop(state);
+        self.wake(is_earlier);
+        result
+    }
+
+    /// Writes down a request that did not reach the model.
+    pub(crate) fn note(&self, method: &Method, host: &str, path: &str, status: StatusCode) {
+        self.lock().note(method, host, path, status.as_u16());
+    }
+
+    /// The last requests, the oldest first.
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        self.lock().seen.iter().cloned().collect()
+    }
+
+    /// Sleeps until something is due, for ever.
+    pub(crate) async fn run_timer(self: Arc<Self>) {
+        loop {
+            let alarm = {
+                let mut state = self.lock();
+                state.model.handle_timeout(now());
+                // What is due next is where the alarm is set, so nothing is earlier than it.
+                let _ = state.drain(None);
+                state.alarm
+            };
+            let rest = async {
+                match alarm {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = rest => {}
+                () = self.earlier.notified() => {}
+            }
+        }
+    }
+
+    fn wake(&self, is_earlier: bool) {
+        if is_earlier {
+            self.earlier.notify_one();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic under the lock would be a bug of ours; other tests in the process may still finish.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the exchange that is being asked for gets at once.
+struct Own {
+    id: u64,
+    reply: Option<Response>,
+    stream: Option<(Head, mpsc::Receiver<Piece>)>,
+}
+
+impl State {
+    /// Hands out everything that the model has to say. Returns whether the alarm moved to earlier.
+    fn drain(&mut self, mut own: Option<&mut Own>) -> bool {
+        loop {
+            match self.model.poll_output() {
+                Output::Reply { id, response } => match own.as_mut() {
+                    Some(own) if own.id == id => own.reply = Some(response),
+                    _ => {
+                        if let Some(Waiting::Reply(sender, number)) = self.waiting.remove(&id) {
+                            self.answered(number, response.status());
+                            // Who has gone in this moment needs no answer.
+                            let _ = sender.send(response);
+                        }
+                    }
+                },
+                Output::Stream { id, head } => {
+                    let (sender, pieces) = mpsc::channel(EVENTS_MAX);
+                    self.waiting.insert(id, Waiting::Events(sender));
+                    if let Some(own) = own.as_mut() {
+                        own.stream = Some((head, pieces));
+                    }
+                }
+                Output::Event { id, bytes } => self.send(id, Piece::Event(bytes)),
+                Output::End { id } => {
+                    self.send(id, Piece::End);
+                    self.waiting.remove(&id);
+                }
+                Output::Cut { id } => {
+                    self.waiting.remove(&id);
+                }
+                Output::Wait { until } => {
+                    let is_earlier =
+                        until.is_some_and(|until| self.alarm.is_none_or(|alarm| until < alarm));
+                    self.alarm = until;
+                    return is_earlier;
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, id: u64, piece: Piece) {
+        if let Some(Waiting::Events(sender)) = self.waiting.get(&id) {
+            // Whoever is this far behind is cut: memory is bounded, and a stream can be opened again.
+            if sender.try_send(piece).is_err() {
+                self.waiting.remove(&id);
+            }
+        }
+    }
+
+    fn note(&mut self, method: &Method, host: &str, path: &str, status: u16) {
+        // The oldest entry's buffer is used again, so a full list allocates nothing.
+        let mut address = match self.seen.len() < SEEN_MAX {
+            true => String::with_capacity(host.len() + path.len()),
+            false => self.seen.pop_front().map(|seen| seen.address).unwrap_or_default(),
+        };
+        address.clear();
+        address.push_str(host);
+        address.push_str(path);
+        self.seen_last += 1;
+        self.seen.push_back(Seen { method: method.clone(), address, status });
+    }
+
+    /// Completes an entry, if it is still there.
+    fn answered(&mut self, number: u64, status: StatusCode) {
+        let from_end = usize::try_from(self.seen_last - number).unwrap_or(usize::MAX);
+        let at = self.seen.len().checked_sub(1).and_then(|last| last.checked_sub(from_end));
+        if let Some(seen) = at.and_then(|at| self.seen.get_mut(at)) {
+            seen.status = status.as_u16();
+        }
+    }
+}
+
+/// Dropped when a waiting peer goes away, which the model is then told.
+#[derive(Debug)]
+pub(crate) struct Presence {
+    shared: Arc<Shared>,
+    id: u64,
+    is_over: bool,
+}
+
+impl Presence {
+    fn new(shared: &Arc<Shared>, id: u64) -> Self {
+        Self { shared: Arc::clone(shared), id, is_over: false }
+    }
+
+    /// The exchange has ended; the model knows.
+    pub(crate) const fn over(&mut self) {
+        self.is_over = true;
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        let mut state = self.shared.lock();
+        state.waiting.remove(&self.id);
+        state.model.handle_gone(now(), self.id);
+        let is_earlier = state.drain(None);
+        drop(state);
+        self.shared.wake(is_earlier);
+    }
+}
+
+/// The clock of the runtime: real, or paused by a test.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// Events of one stream that wait for a slow reader.
+const EVENTS_MAX: usize = 256;
+
+/// Requests that are remembered.
+pub(crate) const SEEN_MAX: usize = 10_000;

@@ -1,0 +1,225 @@
+//! The binary: flags, one server, a clean stop.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::net::IpAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use fal_mock::MockFal;
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(flags.workers.max(1))
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(run(flags)),
+        Err(error) => complain(&format!("cannot start the runtime: {error}")),
+    }
+}
+
+async fn run(flags: Flags) -> ExitCode {
+    // Before the port is announced: whoever reads it may ask for a stop at once.
+    let stop = stop_signal();
+    let mut builder = MockFal::builder()
+        .host(flags.host)
+        .port(flags.port)
+        .seed(flags.seed)
+        .queue_time(flags.queue_time)
+        .run_time(flags.run_time)
+        .require_key(!flags.public);
+    if let Some(runners) = flags.runners {
+        builder = builder.runners(runners);
+    }
+    if flags.instant {
+        builder = builder.instant();
+    }
+    let mock = match builder.start().await {
+        Ok(mock) => mock,
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            return complain(&format!(
+                "port {} on {} is taken: stop what listens there, or use --port 0 for any free port",
+                flags.port, flags.host
+            ));
+        }
+        Err(error) => {
+            return complain(&format!(
+                "cannot listen on {} port {}: {error}",
+                flags.host, flags.port
+            ));
+        }
+    };
+    if !flags.host.is_loopback() {
+        let _ = writeln!(
+            io::stderr().lock(),
+            "fal-mock: warning: {} is not a loopback address, so others on the network can use this mock",
+            flags.host
+        );
+    }
+    // A reader that has gone is no reason to stop serving.
+    let _ = announce(&mock.url(), flags.quiet);
+    stop.await;
+    mock.stop().await;
+    ExitCode::SUCCESS
+}
+
+/// The first line ends in the port, for programs; the others are for people.
+fn announce(url: &str, quiet: bool) -> io::Result<()> {
+    let mut text = format!("fal-mock listens on {url}\n");
+    if !quiet {
+        let _ = write!(
+            text,
+            "
+  JavaScript   fal.config({{ proxyUrl: {{ url: '{url}/api/fal/proxy', when: 'always' }}, credentials: 'any:key' }})
+  Rust, CLI    FAL_MOCK={url}, or Hosts::under(\"{url}\")
+  curl         curl -H 'Authorization: Key any:key' -d '{{\"prompt\":\"a cat\"}}' {url}/fal.run/fal-ai/flux/dev
+  others       put the host behind the address: {url}/queue.fal.run/...
+
+Any key of the form id:secret is accepted. Stop with Ctrl-C.
+"
+        );
+    }
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+fn complain(problem: &str) -> ExitCode {
+    let _ = writeln!(io::stderr().lock(), "fal-mock: {problem}");
+    ExitCode::from(EXIT_CANNOT_LISTEN)
+}
+
+/// Resolves at Ctrl-C, and at SIGTERM where there is one. Listens from the call on.
+#[cfg(unix)]
+fn stop_signal() -> impl Future<Output = ()> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let signals = [signal(SignalKind::interrupt()), signal(SignalKind::terminate())];
+    async move {
+        // Without a handler the signal ends the process by itself, which is also a stop.
+        let [Ok(mut interrupt), Ok(mut terminate)] = signals else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    }
+}
+
+/// Resolves at Ctrl-C.
+#[cfg(not(unix))]
+async fn stop_signal() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending().await
+    }
+}
+
+/// A fal.ai on your desk: answers the queue, run and storage hosts offline, with real pictures.
+///
+/// Hosts of the service are reached below its address (http://127.0.0.1:8787/queue.fal.run/...) or by the
+/// header x-fal-target-url, which official clients send to a proxy. A job waits, runs and completes
+/// as it does at fal.ai; nothing costs money and nothing leaves the machine.
+#[derive(Debug, Parser)]
+#[command(name = "fal-mock", version, after_help = EXAMPLES)]
+struct Flags {
+    /// Interface to listen on; others than loopback let the network in.
+    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    host: IpAddr,
+
+    /// Port to listen on; 0 takes any free one. The first line on stdout ends in the port.
+    #[arg(long, default_value_t = 8787)]
+    port: u16,
+
+    /// How long a job waits in the queue although a runner is free.
+    #[arg(long, default_value = "200ms", value_parser = duration, value_name = "TIME")]
+    queue_time: Duration,
+
+    /// How long a run takes.
+    #[arg(long, default_value = "800ms", value_parser = duration, value_name = "TIME")]
+    run_time: Duration,
+
+    /// How many jobs of one app run at once; the others wait. Default: no limit.
+    #[arg(long, value_name = "N")]
+    runners: Option<usize>,
+
+    /// Complete jobs while they are being submitted, and answer runs at once.
+    #[arg(long)]
+    instant: bool,
+
+    /// What everything that looks random follows from: request ids, seeds, pictures.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    seed: u64,
+
+    /// Answer calls without a key as well.
+    #[arg(long)]
+    public: bool,
+
+    /// Print the first line only.
+    #[arg(long)]
+    quiet: bool,
+
+    /// Threads that serve connections.
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    workers: usize,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  fal-mock                                   on port 8787, a job takes a second
+  fal-mock --port 0 --instant --quiet        for scripts: any port, no waiting
+  fal-mock --runners 1 --run-time 10s        a busy endpoint: jobs queue up
+  curl -H 'Authorization: Key any:key' -d '{\"prompt\":\"a cat\"}' \\
+    http://127.0.0.1:8787/fal.run/fal-ai/flux/dev
+
+TIME is a number with ms, s, m or h, such as 200ms or 1.5s.
+Exit codes: 0 after Ctrl-C or SIGTERM, 2 when it cannot listen or a flag is wrong.";
+
+/// The exit code for a taken port; clap uses the same for wrong flags.
+const EXIT_CANNOT_LISTEN: u8 = 2;
+
+/// Reads `200ms`, `1.5s`, `2m`, `1h` or plain `0`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let factor = match unit {
+        "ms" => 0.001,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        "" if number == "0" => 1.0,
+        _ => return Err("give a number with ms, s, m or h, such as 200ms".to_owned()),
+    };
+    let number: f64 = number.parse().map_err(|_| format!("{number:?} is not a number"))?;
+    Duration::try_from_secs_f64(number * factor).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn flags_are_consistent() {
+        Flags::command().debug_assert();
+        let flags = Flags::parse_from(["fal-mock", "--queue-time", "1.5s", "--run-time", "0"]);
+        assert_eq!(
+            (flags.queue_time, flags.run_time),
+            (Duration::from_millis(1500), Duration::ZERO)
+        );
+    }
+
+    #[test]
+    fn times_have_units() {
+        let ms = |text| duration(text).map(|time| time.as_millis()).ok();
+        assert_eq!(
+            ["5ms", "2s", "1m", "1h", "0", "0.5s"].map(ms),
+            [5, 2000, 60_000, 3_600_000, 0, 500].map(Some)
+        );
+        assert_eq!(["", "5", "s", "1d", "-1s", "1.2.3s", "1e3s"].map(ms), [None; 7]);
+    }
+}

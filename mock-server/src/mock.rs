@@ -1,0 +1,212 @@
+//! A mock in a Rust test: started on a free port, stopped when dropped.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::task::JoinHandle;
+
+use crate::http::{self, Seen, Shared};
+use crate::model::{Config, Control, Counters, Failure, JobView, Model, RequestId};
+
+/// A running mock. Everything is its own: mocks in one process do not meet.
+///
+/// It runs on the tokio runtime that started it, and stops when it is dropped.
+pub struct MockFal {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    server: JoinHandle<()>,
+    timer: JoinHandle<()>,
+}
+
+impl MockFal {
+    /// Starts a mock with default settings on a free port of the loopback interface.
+    ///
+    /// # Panics
+    /// When the loopback interface has no free port; [`Builder::start`] reports that instead.
+    pub async fn start() -> Self {
+        Self::builder().start().await.expect("the loopback interface has a free port")
+    }
+
+    /// Settings of a mock.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder { config: Config::default(), host: IpAddr::V4(Ipv4Addr::LOCALHOST), port: 0 }
+    }
+
+    /// The base address, such as `http://127.0.0.1:40123`. Hosts of the service stand below it.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The address that it listens on.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The port that it listens on.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Every job that it keeps, the oldest first.
+    #[must_use]
+    pub fn jobs(&self) -> Vec<JobView> {
+        self.shared.with_model(|model, now| {
+            model.handle_timeout(now);
+            model.jobs()
+        })
+    }
+
+    /// One job.
+    #[must_use]
+    pub fn job(&self, request_id: RequestId) -> Option<JobView> {
+        self.shared.with_model(|model, now| {
+            model.handle_timeout(now);
+            model.job(request_id)
+        })
+    }
+
+    /// How many submits it has accepted.
+    #[must_use]
+    pub fn submits(&self) -> u64 {
+        self.counters().submits
+    }
+
+    /// What has happened since the start.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.shared.with_model(|model, now| {
+            model.handle_timeout(now);
+            model.counters().clone()
+        })
+    }
+
+    /// The last requests, the oldest first, up to 10,000.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Seen> {
+        self.shared.seen()
+    }
+
+    /// Lets the next job or sync run that is accepted fail. Calls queue up.
+    pub fn fail_next(&self, failure: Failure) {
+        self.control(Control::FailNext(failure));
+    }
+
+    /// Does something to the service. Returns whether it named a job to which that could happen.
+    pub fn control(&self, control: Control) -> bool {
+        self.shared.with_model(|model, now| model.handle_control(now, control))
+    }
+
+    /// Stops it and waits until its port is free.
+    pub async fn stop(mut self) {
+        self.server.abort();
+        self.timer.abort();
+        // Both were aborted, so both errors say just that.
+        let _ = (&mut self.server).await;
+        let _ = (&mut self.timer).await;
+    }
+}
+
+impl Drop for MockFal {
+    fn drop(&mut self) {
+        self.server.abort();
+        self.timer.abort();
+    }
+}
+
+impl fmt::Debug for MockFal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MockFal").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// Settings of a mock. Start it with [`Builder::start`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Builder {
+    config: Config,
+    host: IpAddr,
+    port: u16,
+}
+
+impl Builder {
+    /// Replaces all settings of the service.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Everything that looks random follows from it. Default: 0.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.config.seed = seed;
+        self
+    }
+
+    /// How long a job waits in the queue. Default: 200 ms.
+    pub fn queue_time(mut self, time: Duration) -> Self {
+        self.config.queue_time = time;
+        self
+    }
+
+    /// How long a run takes. Default: 800 ms.
+    pub fn run_time(mut self, time: Duration) -> Self {
+        self.config.run_time = time;
+        self
+    }
+
+    /// How many jobs of one app run at once. Default: no limit.
+    pub fn runners(mut self, runners: usize) -> Self {
+        self.config.runners = Some(runners);
+        self
+    }
+
+    /// Jobs complete while they are being submitted, and runs answer at once.
+    pub fn instant(mut self) -> Self {
+        self.config.instant = true;
+        self
+    }
+
+    /// Whether calls without a key are refused. Default: yes.
+    pub fn require_key(mut self, require: bool) -> Self {
+        self.config.require_key = require;
+        self
+    }
+
+    /// Adds a key (`id:secret`); once one is listed, no other is accepted.
+    pub fn key(mut self, key: &str) -> Self {
+        self.config.keys.push(key.to_owned());
+        self
+    }
+
+    /// The interface to listen on. Default: loopback.
+    pub fn host(mut self, host: IpAddr) -> Self {
+        self.host = host;
+        self
+    }
+
+    /// The port to listen on. Default: 0, any free one.
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// Starts the mock on the caller's tokio runtime.
+    ///
+    /// # Errors
+    /// When the port is taken or may not be used.
+    pub async fn start(self) -> io::Result<MockFal> {
+        let (listener, address) = http::bind(SocketAddr::new(self.host, self.port)).await?;
+        let now = tokio::time::Instant::now().into_std();
+        let model = Model::new(self.config, now, SystemTime::now());
+        let shared = Shared::new(model, address.to_string());
+        let server = tokio::spawn(http::serve(listener, Arc::clone(&shared)));
+        let timer = tokio::spawn(Arc::clone(&shared).run_timer());
+        Ok(MockFal { shared, address, server, timer })
+    }
+}

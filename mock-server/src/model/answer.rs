@@ -1,0 +1,164 @@
+//! Outputs: what a model would give for an input, the same for the same seed, endpoint and input.
+
+use std::time::Duration;
+
+use fal_protocol::rand::SplitMix64;
+use serde_json::Value;
+
+use super::endpoint::{Shape, interface};
+use super::exchange::{Door, Host};
+use super::failure::Failure;
+use super::files::{FileKey, Files};
+use super::id::digest;
+use super::input;
+use super::picture::{Picture, Size};
+use crate::render;
+
+/// A successful output, before it is written for a door.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    shape: Shape,
+    prompt: Box<str>,
+    seed: i128,
+    images: u64,
+    size: Size,
+    key: u128,
+}
+
+impl Answer {
+    /// Judges an input as the model would, and decides everything about its output.
+    pub(crate) fn prepare(seed: u64, endpoint: &str, body: &[u8]) -> Result<Self, Failure> {
+        let value = input::parse(body).map_err(|problems| Failure::invalid(&problems))?;
+        let key = digest(seed, &[endpoint.as_bytes(), body]);
+        Self::from_value(key, endpoint, &value)
+    }
+
+    /// The same for a call that carries its input in the query: every value is a text.
+    pub(crate) fn prepare_query(seed: u64, endpoint: &str, query: &str) -> Result<Self, Failure> {
+        let fields = super::exchange::parameters(query)
+            .map(|(name, value)| (name.into_owned(), Value::String(value.into_owned())))
+            .collect();
+        let key = digest(seed, &[endpoint.as_bytes(), query.as_bytes()]);
+        Self::from_value(key, endpoint, &Value::Object(fields))
+    }
+
+    fn from_value(key: u128, endpoint: &str, value: &Value) -> Result<Self, Failure> {
+        let interface = interface(endpoint);
+        let input =
+            input::read(interface, value).map_err(|problems| Failure::invalid(&problems))?;
+        let drawn = || i128::from(SplitMix64::new(key as u64).below(1 << 32));
+        Ok(Self {
+            shape: interface.output,
+            prompt: input.prompt,
+            seed: input.seed.unwrap_or_else(drawn),
+            images: input.images,
+            size: input.size,
+            key,
+        })
+    }
+
+    /// An answer that nobody reads.
+    pub(crate) fn empty() -> Self {
+        let size = Size { width: 1, height: 1 };
+        Self { shape: Shape::Generic, prompt: "".into(), seed: 0, images: 0, size, key: 0 }
+    }
+
+    /// How many pictures it has, which is also what it costs.
+    pub(crate) const fn images(&self) -> u64 {
+        self.images
+    }
+
+    const fn file(&self, index: u64) -> FileKey {
+        FileKey::new(self.key.wrapping_add(index as u128))
+    }
+
+    fn picture(&self, index: u64, endpoint: &str) -> Picture {
+        Picture {
+            size: self.size,
+            seed: (self.key >> 64) as u64 ^ index,
+            endpoint: endpoint.into(),
+            prompt: self.prompt.chars().take(PROMPT_CHARS_SHOWN).collect(),
+        }
+    }
+
+    /// The length of the body, up to what depends on the door.
+    pub(crate) fn bytes(&self) -> usize {
+        let images = usize::try_from(self.images).expect("at most four");
+        200 + self.prompt.len() + images * 200
+    }
+
+    /// The body, with its pictures put into the store; they are drawn only if their size is stated.
+    pub(crate) fn publish(
+        &self,
+        files: &mut Files,
+        age: &mut u64,
+        endpoint: &str,
+        door: &Door<'_>,
+        time: Duration,
+    ) -> Vec<u8> {
+        let mut file_sizes = Vec::new();
+        for index in 0..self.images {
+            *age += 1;
+            let key = self.file(index);
+            files.put_picture(*age, key, PNG_NAME, || self.picture(index, endpoint));
+            if self.shape == Shape::ImagesSeedTimings {
+                file_sizes.push(files.read(key, PNG_NAME).map_or(0, |(_, bytes)| bytes.len()));
+            }
+        }
+        self.render(door, time, &file_sizes)
+    }
+
+    /// Writes the body. `file_sizes` has one entry for each picture if the body states them.
+    fn render(&self, door: &Door<'_>, time: Duration, file_sizes: &[usize]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.bytes());
+        out.extend_from_slice(b"{\"images\":[");
+        for index in 0..self.images {
+            if index > 0 {
+                out.push(b',');
+            }
+            let file = self.file(index);
+            out.extend_from_slice(b"{\"url\":\"");
+            door.push_base(&mut out, Host::Cdn);
+            out.extend_from_slice(file.path(PNG_NAME).as_bytes());
+            out.extend_from_slice(b"\",\"width\":");
+            render::push_number(&mut out, u64::from(self.size.width));
+            out.extend_from_slice(b",\"height\":");
+            render::push_number(&mut out, u64::from(self.size.height));
+            out.extend_from_slice(b",\"content_type\":\"image/png\"");
+            if let Some(bytes) = file_sizes.get(usize::try_from(index).expect("at most four")) {
+                out.extend_from_slice(b",\"file_name\":");
+                render::push_string(
+                    &mut out,
+                    file.path(PNG_NAME).rsplit('/').next().unwrap_or_default(),
+                );
+                out.extend_from_slice(b",\"file_size\":");
+                render::push_number(&mut out, *bytes as u64);
+            }
+            out.push(b'}');
+        }
+        out.extend_from_slice(b"],\"seed\":");
+        out.extend_from_slice(self.seed.to_string().as_bytes());
+        if self.shape == Shape::Generic {
+            out.extend_from_slice(b",\"prompt\":");
+            render::push_string(&mut out, &self.prompt);
+        }
+        out.extend_from_slice(b",\"timings\":{\"inference\":");
+        render::push_seconds(&mut out, time);
+        out.push(b'}');
+        if self.shape == Shape::Generic {
+            out.extend_from_slice(b",\"has_nsfw_concepts\":[");
+            for index in 0..self.images {
+                out.extend_from_slice(if index == 0 { b"false" } else { b",false" });
+            }
+            out.push(b']');
+        }
+        out.push(b'}');
+        out
+    }
+}
+
+/// The end of a picture's address.
+const PNG_NAME: &str = ".png";
+
+/// More of a prompt would not fit on a picture.
+const PROMPT_CHARS_SHOWN: usize = 600;

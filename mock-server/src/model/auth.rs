@@ -1,0 +1,146 @@
+//! Who may call.
+
+use http::header;
+
+use super::config::Config;
+use super::exchange::Request;
+
+/// Why a call is refused with 401.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Denied {
+    /// It carries no credentials.
+    Missing,
+    /// Its key has no colon, or its scheme is none that the service knows.
+    Malformed,
+    /// Its key is well formed and unknown.
+    Unknown,
+}
+
+impl Denied {
+    /// The text under `detail`. `app` is named where a call is for one.
+    ///
+    /// Source: probes by third parties; clients that match texts match these words (observed).
+    pub(crate) fn text(self, app: Option<&str>) -> String {
+        match (self, app) {
+            (Self::Missing, Some(app)) => {
+                format!("Cannot access application \"{app}\". Authentication is required.")
+            }
+            (Self::Missing, None) => "Authorization header is required".to_owned(),
+            (Self::Malformed, _) => {
+                "Invalid Key Authorization header format. Expected '<key_id>:<key_secret>'."
+                    .to_owned()
+            }
+            (Self::Unknown, _) => "No user found for Key ID and Secret".to_owned(),
+        }
+    }
+}
+
+/// Checks the credentials of a call.
+///
+/// Of several values, repeated or merged with commas, the first decides: JavaScript's `fetch` appends
+/// a second spelling of a header's name to the first. `fal_jwt_token` in the query counts as a bearer
+/// token, since the official JavaScript client streams so from browsers. Tokens cannot be checked
+/// here, so any is taken unless the accepted keys are listed.
+pub(crate) fn check(
+    config: &Config,
+    request: &Request<'_>,
+    app: Option<&str>,
+) -> Result<(), Denied> {
+    let open = !config.require_key
+        || app.is_some_and(|app| config.public_models.iter().any(|public| public == app));
+    let Some(value) = request.headers.get(header::AUTHORIZATION) else {
+        if open
+            || request.query.is_some()
+                && request.parameter("fal_jwt_token").is_some_and(|t| !t.is_empty())
+        {
+            return Ok(());
+        }
+        return Err(Denied::Missing);
+    };
+    let value = value.to_str().map_err(|_| Denied::Malformed)?;
+    let first = value.split(',').next().unwrap_or_default().trim();
+    let (scheme, credential) = first.split_once(' ').ok_or(Denied::Malformed)?;
+    let credential = credential.trim();
+    if scheme.eq_ignore_ascii_case("Key") {
+        match credential.split_once(':') {
+            Some((id, secret)) if !id.is_empty() && !secret.is_empty() => known(config, credential),
+            _ => Err(Denied::Malformed),
+        }
+    } else if scheme.eq_ignore_ascii_case("Bearer") && !credential.is_empty() {
+        known(config, credential)
+    } else {
+        Err(Denied::Malformed)
+    }
+}
+
+fn known(config: &Config, credential: &str) -> Result<(), Denied> {
+    let listed = config.keys.is_empty() || config.keys.iter().any(|key| key == credential);
+    if listed { Ok(()) } else { Err(Denied::Unknown) }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue, Method};
+
+    use super::super::exchange::Host;
+    use super::*;
+
+    #[track_caller]
+    fn outcome(config: &Config, values: &[&str]) -> Result<(), Denied> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(header::AUTHORIZATION, HeaderValue::from_str(value).unwrap());
+        }
+        check(config, &Request::new(&Method::GET, Host::Queue, "/", &headers), Some("acme/app"))
+    }
+
+    #[test]
+    fn forms_are_judged() {
+        let config = Config::default();
+        for good in
+            ["Key a:b", "key a:b", "KEY  a:b:c", "Bearer x", "bearer x.y.z", "Key a:b, Bearer x"]
+        {
+            assert_eq!(outcome(&config, &[good]), Ok(()), "{good}");
+        }
+        for bad in
+            ["Key", "Key ab", "Key :b", "Key a:", "Bearer ", "Basic a:b", "a:b", "Basic x, Key a:b"]
+        {
+            assert_eq!(outcome(&config, &[bad]), Err(Denied::Malformed), "{bad}");
+        }
+        assert_eq!(outcome(&config, &[]), Err(Denied::Missing));
+        assert_eq!(outcome(&config, &["Key a:b", "junk"]), Ok(()));
+        assert_eq!(outcome(&config, &["junk", "Key a:b"]), Err(Denied::Malformed));
+    }
+
+    #[test]
+    fn open_services_refuse_bad_keys_only() {
+        let open = Config { require_key: false, ..Config::default() };
+        assert_eq!(outcome(&open, &[]), Ok(()));
+        assert_eq!(outcome(&open, &["Key x"]), Err(Denied::Malformed));
+        let public = Config { public_models: vec!["acme/app".to_owned()], ..Config::default() };
+        assert_eq!(outcome(&public, &[]), Ok(()));
+    }
+
+    #[test]
+    fn listed_keys_are_the_only_ones() {
+        let config = Config { keys: vec!["a:b".to_owned()], ..Config::default() };
+        assert_eq!(outcome(&config, &["Key a:b"]), Ok(()));
+        assert_eq!(outcome(&config, &["Bearer a:b"]), Ok(()));
+        assert_eq!(outcome(&config, &["Key a:c"]), Err(Denied::Unknown));
+    }
+
+    #[test]
+    fn a_token_in_the_query_counts() {
+        let headers = HeaderMap::new();
+        let request = Request::new(&Method::GET, Host::Queue, "/", &headers);
+        let config = Config::default();
+        assert_eq!(
+            check(&config, &request.clone().with_query(Some("fal_jwt_token=x")), None),
+            Ok(())
+        );
+        assert_eq!(
+            check(&config, &request.with_query(Some("fal_jwt_token=")), None),
+            Err(Denied::Missing)
+        );
+    }
+}

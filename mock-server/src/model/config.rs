@@ -1,0 +1,145 @@
+//! What a service is started with: timing, access, limits.
+
+use std::time::Duration;
+
+/// How a [`Model`](super::Model) behaves. Change fields of [`Config::default`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Everything that looks random follows from it: request ids, seeds of pictures, signatures.
+    pub seed: u64,
+    /// How long a job waits in the queue even when a runner is free. Default: [`QUEUE_TIME`].
+    pub queue_time: Duration,
+    /// How long a run takes. Default: [`RUN_TIME`].
+    pub run_time: Duration,
+    /// How long a running job takes to heed a cancel. Default: [`CANCEL_TIME`].
+    pub cancel_time: Duration,
+    /// Jobs complete while they are being submitted, and runs answer at once.
+    pub instant: bool,
+    /// How many jobs of one app run at once. Default: no limit.
+    pub runners: Option<usize>,
+    /// Whether calls without a key are refused. Default: yes.
+    pub require_key: bool,
+    /// Apps (`owner/alias`) that answer without a key even so.
+    pub public_models: Vec<String>,
+    /// The keys (`id:secret`) that are accepted. Default: none listed, so every well-formed key is.
+    pub keys: Vec<String>,
+    /// How long a finished job can be read. Default: [`RETENTION`].
+    pub retention: Duration,
+    /// The same for results of [`LARGE_RESULT_BYTES_MIN`] and more. Default: [`RETENTION_LARGE`].
+    pub retention_large: Duration,
+    /// The silence after which a status stream carries a comment. Default: [`PING_INTERVAL`].
+    pub ping_interval: Duration,
+    /// How long a signed upload address is valid. Default: [`UPLOAD_TIME_MAX`].
+    pub upload_time_max: Duration,
+    /// Jobs kept; beyond it the oldest goes, finished ones first. Default: [`JOBS_MAX`].
+    pub jobs_max: usize,
+    /// Bytes of inputs, results and files kept, evicted likewise. Default: [`STORE_BYTES_MAX`].
+    pub store_bytes_max: usize,
+    /// Longest request body; 413 beyond it. Default: [`BODY_BYTES_MAX`].
+    pub body_bytes_max: usize,
+    /// Sync runs and status streams open at once; 429 beyond it. Default: [`EXCHANGES_MAX`].
+    pub exchanges_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            queue_time: QUEUE_TIME,
+            run_time: RUN_TIME,
+            cancel_time: CANCEL_TIME,
+            instant: false,
+            runners: None,
+            require_key: true,
+            public_models: Vec::new(),
+            keys: Vec::new(),
+            retention: RETENTION,
+            retention_large: RETENTION_LARGE,
+            ping_interval: PING_INTERVAL,
+            upload_time_max: UPLOAD_TIME_MAX,
+            jobs_max: JOBS_MAX,
+            store_bytes_max: STORE_BYTES_MAX,
+            body_bytes_max: BODY_BYTES_MAX,
+            exchanges_max: EXCHANGES_MAX,
+        }
+    }
+}
+
+impl Config {
+    /// The same with every time inside what instants can be added to, and a ping interval above zero.
+    pub(crate) fn bounded(mut self) -> Self {
+        for time in [
+            &mut self.queue_time,
+            &mut self.run_time,
+            &mut self.cancel_time,
+            &mut self.retention,
+            &mut self.retention_large,
+            &mut self.ping_interval,
+            &mut self.upload_time_max,
+        ] {
+            *time = (*time).min(TIME_MAX);
+        }
+        self.ping_interval = self.ping_interval.max(Duration::from_millis(1));
+        self
+    }
+
+    /// The run time as it shows in logs and metrics.
+    pub(crate) const fn effective_run_time(&self) -> Duration {
+        if self.instant { Duration::ZERO } else { self.run_time }
+    }
+}
+
+/// Longest time that can be configured: a year. Longer ones are cut to it.
+pub const TIME_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Long enough to see every queue position, short enough not to be waited for.
+pub const QUEUE_TIME: Duration = Duration::from_millis(200);
+
+/// With [`QUEUE_TIME`] a whole job takes a second.
+pub const RUN_TIME: Duration = Duration::from_millis(800);
+
+/// A cancel of a running job is a request: it takes a moment, and the job may finish first.
+pub const CANCEL_TIME: Duration = Duration::from_millis(50);
+
+/// How long a finished job can be read: 1 hour.
+///
+/// Source: docs.fal.ai, result page (documented).
+pub const RETENTION: Duration = Duration::from_secs(3600);
+
+/// How long a large result can be read: 6 minutes.
+///
+/// Source: docs.fal.ai, result page (documented).
+pub const RETENTION_LARGE: Duration = Duration::from_secs(360);
+
+/// From here on a result is large: 10 KB.
+///
+/// Source: docs.fal.ai, result page (documented; whether KB means 1000 or 1024 is not said, we take 1024).
+pub const LARGE_RESULT_BYTES_MIN: usize = 10 * 1024;
+
+/// A status stream is never silent for longer.
+///
+/// Source: docs.fal.ai, status stream page (documented).
+pub const PING_INTERVAL: Duration = Duration::from_secs(15);
+
+/// How long a signed upload address is valid: 1 hour (inferred).
+pub const UPLOAD_TIME_MAX: Duration = Duration::from_secs(3600);
+
+/// Jobs kept. A finished one costs about half a KiB plus its input.
+pub const JOBS_MAX: usize = 500_000;
+
+/// Bytes of inputs, results and files kept: 512 MiB.
+pub const STORE_BYTES_MAX: usize = 512 << 20;
+
+/// Longest request body: 100 MiB, the most that official clients upload in one piece.
+///
+/// Source: `fal-client` 1.0.3, multipart threshold (official client source).
+pub const BODY_BYTES_MAX: usize = 100 << 20;
+
+/// Sync runs and status streams open at once.
+pub const EXCHANGES_MAX: usize = 50_000;
+
+/// How often a job may be put back into the queue, its first attempt included.
+///
+/// Source: docs.fal.ai, retries page: up to 10 attempts in total (documented).
+pub const ATTEMPTS_MAX: usize = 10;

@@ -1,0 +1,245 @@
+//! The hand of the test: what is done to the service from outside, and what can be seen of it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+
+use super::config::ATTEMPTS_MAX;
+use super::exchange::Output;
+use super::failure::Failure;
+use super::id::RequestId;
+use super::job::{Attempt, Job, Outcome, Priority, State};
+use super::{Model, Open, app_of};
+
+/// Something that a test does to the service.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Control {
+    /// The next job or sync run that is accepted fails so, after its run time.
+    FailNext(Failure),
+    /// An unfinished job fails now.
+    Fail {
+        /// The job.
+        request_id: RequestId,
+        /// How it fails.
+        failure: Failure,
+    },
+    /// An unfinished job ends now as it would have ended.
+    Finish {
+        /// The job.
+        request_id: RequestId,
+    },
+    /// A running job goes back to the end of its line, as when its runner was lost.
+    Requeue {
+        /// The job.
+        request_id: RequestId,
+    },
+    /// All open exchanges are cut; jobs and files stay.
+    Restart,
+}
+
+/// Where a job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JobState {
+    /// It waits.
+    Queued,
+    /// It runs.
+    Running,
+    /// It ended well.
+    Succeeded,
+    /// It failed or was cancelled.
+    Failed,
+}
+
+/// What can be seen of a job.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct JobView {
+    /// Its id.
+    pub request_id: RequestId,
+    /// The endpoint id, in its slash form.
+    pub endpoint: String,
+    /// Where it stands.
+    pub state: JobState,
+    /// The body of its submit.
+    pub input: Bytes,
+    /// The headers of its submit that start with `x-fal-` or `x-app-fal-`, up to [`HEADERS_MAX`].
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Whether it was submitted with low priority.
+    pub is_low_priority: bool,
+    /// Whether its cancel was asked for.
+    pub cancel_asked: bool,
+    /// How often it was started.
+    pub attempts: usize,
+}
+
+/// What has happened since the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Submits accepted.
+    pub submits: u64,
+    /// Sync runs accepted.
+    pub runs: u64,
+    /// Sync runs whose caller went away.
+    pub runs_abandoned: u64,
+    /// Jobs that ended well.
+    pub succeeded: u64,
+    /// Jobs that failed or were cancelled.
+    pub failed: u64,
+    /// Cancels that found an unfinished job.
+    pub cancels: u64,
+    /// Status streams opened.
+    pub streams: u64,
+    /// Uploads taken.
+    pub uploads: u64,
+    /// Jobs and files dropped for lack of room.
+    pub evicted: u64,
+}
+
+impl Model {
+    /// Does something to the service. Returns whether it named a job to which that could happen.
+    pub fn handle_control(&mut self, now: Instant, control: Control) -> bool {
+        self.advance(now);
+        let done = self.apply(control);
+        self.settle(now);
+        done
+    }
+
+    fn apply(&mut self, control: Control) -> bool {
+        match control {
+            Control::FailNext(failure) => {
+                self.fail_next.push_back(Arc::new(failure));
+                true
+            }
+            Control::Fail { request_id, failure } => {
+                let possible = self.job_is(request_id, |job| !job.is_done());
+                if possible {
+                    self.fail(request_id, Arc::new(failure));
+                }
+                possible
+            }
+            Control::Finish { request_id } => self.finish_now(request_id),
+            Control::Requeue { request_id } => self.requeue(request_id),
+            Control::Restart => {
+                self.restart();
+                true
+            }
+        }
+    }
+
+    /// Every job, the oldest first.
+    #[must_use]
+    pub fn jobs(&self) -> Vec<JobView> {
+        self.jobs.by_age().into_iter().map(|(id, job)| view(id, job)).collect()
+    }
+
+    /// One job.
+    #[must_use]
+    pub fn job(&self, request_id: RequestId) -> Option<JobView> {
+        self.jobs.get(request_id).map(|job| view(request_id, job))
+    }
+
+    /// What has happened since the start.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Bytes of inputs, results and files that are kept, by its own account.
+    #[must_use]
+    pub const fn stored_bytes(&self) -> usize {
+        self.jobs.bytes() + self.files.bytes()
+    }
+
+    /// How many files are kept.
+    #[must_use]
+    pub fn file_count(&self) -> usize {
+        self.files.len()
+    }
+
+    fn job_is(&self, id: RequestId, test: impl FnOnce(&Job) -> bool) -> bool {
+        self.jobs.get(id).is_some_and(test)
+    }
+
+    fn finish_now(&mut self, id: RequestId) -> bool {
+        if self.job_is(id, |job| matches!(job.state, State::Queued { .. })) {
+            // It starts beside the line, whether a runner is free or not.
+            let app = self.jobs.get(id).map(|job| job.endpoint.clone());
+            self.start(id);
+            if let Some(app) = app {
+                self.line_moved(app.app());
+                self.drop_idle(app.app());
+            }
+            self.finish(id);
+            return true;
+        }
+        let possible = self.job_is(id, |job| !job.is_done());
+        self.finish(id);
+        possible
+    }
+
+    fn requeue(&mut self, id: RequestId) -> bool {
+        let Some(job) = self.jobs.get_mut(id) else { return false };
+        let State::Running { since, .. } = job.state else { return false };
+        if job.past.len() + 1 >= ATTEMPTS_MAX {
+            return false;
+        }
+        if job.cancel_asked {
+            self.fail(id, Arc::new(Failure::cancelled()));
+            return true;
+        }
+        if job.start_by.is_some_and(|start_by| start_by <= self.now) {
+            self.fail(id, Arc::new(Failure::start_timeout()));
+            return true;
+        }
+        let before = job.bytes();
+        job.past.push(Attempt { since, until: self.now });
+        let endpoint = job.endpoint.clone();
+        app_of(&mut self.apps, endpoint.app()).running -= 1;
+        self.enqueue(id);
+        if let Some(after) = self.jobs.get(id).map(Job::bytes) {
+            self.jobs.recount(before, after);
+        }
+        self.start_ready(endpoint.app());
+        true
+    }
+
+    fn restart(&mut self) {
+        for (id, open) in std::mem::take(&mut self.open) {
+            match open {
+                Open::Run(call) => {
+                    self.counters.runs_abandoned += 1;
+                    self.release(call.endpoint.app());
+                }
+                Open::Stream(stream) => self.unwatch(id, &stream),
+            }
+            self.out.push_back(Output::Cut { id });
+        }
+    }
+}
+
+fn view(request_id: RequestId, job: &Job) -> JobView {
+    let (state, current) = match &job.state {
+        State::Queued { .. } => (JobState::Queued, false),
+        State::Running { .. } => (JobState::Running, true),
+        State::Done { outcome: Outcome::Made(_), run } => (JobState::Succeeded, run.is_some()),
+        State::Done { outcome: Outcome::Failed(_), run } => (JobState::Failed, run.is_some()),
+    };
+    JobView {
+        request_id,
+        endpoint: job.endpoint.as_str().to_owned(),
+        state,
+        input: job.input.clone(),
+        headers: job.headers.clone(),
+        is_low_priority: job.priority == Priority::Low,
+        cancel_asked: job.cancel_asked,
+        attempts: job.past.len() + usize::from(current),
+    }
+}
+
+/// Headers kept with a job.
+pub const HEADERS_MAX: usize = 16;

@@ -1,0 +1,268 @@
+//! What enters and leaves the model: requests, answers, doors, outputs.
+
+use std::borrow::Cow;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+
+/// A whole answer.
+pub type Response = http::Response<Bytes>;
+
+/// Status and headers of a status stream; its events follow.
+pub type Head = http::Response<()>;
+
+/// One request, already routed to a host of the service.
+///
+/// Borrows what the shell has parsed anyway, because most requests are answered on the spot.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Request<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The host that it is for, whatever the socket was.
+    pub host: Host,
+    /// The path on that host, with its leading slash.
+    pub path: &'a str,
+    /// The query without `?`.
+    pub query: Option<&'a str>,
+    /// All headers as received.
+    pub headers: &'a HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+    /// The way in, which is also the way back that addresses in the answer take.
+    pub door: Door<'a>,
+}
+
+impl<'a> Request<'a> {
+    /// A request without query or body that came through no door.
+    #[must_use]
+    pub const fn new(
+        method: &'a Method,
+        host: Host,
+        path: &'a str,
+        headers: &'a HeaderMap,
+    ) -> Self {
+        Self { method, host, path, query: None, headers, body: Bytes::new(), door: Door::Direct }
+    }
+
+    /// Sets the query.
+    #[must_use]
+    pub const fn with_query(mut self, query: Option<&'a str>) -> Self {
+        self.query = query;
+        self
+    }
+
+    /// Sets the body.
+    #[must_use]
+    pub fn with_body(mut self, body: Bytes) -> Self {
+        self.body = body;
+        self
+    }
+
+    /// Sets the door.
+    #[must_use]
+    pub fn with_door(mut self, door: Door<'a>) -> Self {
+        self.door = door;
+        self
+    }
+
+    /// The text of a header's first value.
+    pub(crate) fn header(&self, name: &str) -> Option<&'a str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The first value of a query parameter, percent-decoded only where that is needed.
+    pub(crate) fn parameter(&self, name: &str) -> Option<Cow<'a, str>> {
+        parameters(self.query?).find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+}
+
+/// The hosts of the service that the model plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Host {
+    /// `fal.run`: direct calls.
+    Run,
+    /// `queue.fal.run`: queued calls.
+    Queue,
+    /// `rest.fal.ai`: starts uploads.
+    Rest,
+    /// `v3.fal.media`: takes and serves files.
+    Cdn,
+}
+
+impl Host {
+    /// The name under which addresses mention it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Run => "fal.run",
+            Self::Queue => "queue.fal.run",
+            Self::Rest => "rest.fal.ai",
+            Self::Cdn => "v3.fal.media",
+        }
+    }
+}
+
+/// How a request came in, and so how addresses in its answer are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Door<'a> {
+    /// No door: addresses are those of the real service. For machines joined without sockets.
+    Direct,
+    /// The host as first path segment: addresses start with `http://{authority}/{host}`.
+    Prefix {
+        /// Host and port that the caller used, such as `127.0.0.1:8787`.
+        authority: Cow<'a, str>,
+    },
+    /// The header `x-fal-target-url`.
+    ///
+    /// Queue addresses are those of the real service, because a client that uses a proxy sends them
+    /// through it again (the official JavaScript client rebuilds them so). File and upload addresses
+    /// are written as for [`Door::Prefix`]: every client fetches and puts files directly, never
+    /// through its proxy, so `https://v3.fal.media` would leave the machine.
+    Proxy {
+        /// Host and port that the caller used.
+        authority: Cow<'a, str>,
+    },
+}
+
+impl Door<'_> {
+    /// The same door, borrowing nothing.
+    #[must_use]
+    pub fn into_owned(self) -> Door<'static> {
+        match self {
+            Self::Direct => Door::Direct,
+            Self::Prefix { authority } => {
+                Door::Prefix { authority: Cow::Owned(authority.into_owned()) }
+            }
+            Self::Proxy { authority } => {
+                Door::Proxy { authority: Cow::Owned(authority.into_owned()) }
+            }
+        }
+    }
+
+    /// Writes the start of every address on `host`, without the slash of its path.
+    pub(crate) fn push_base(&self, out: &mut Vec<u8>, host: Host) {
+        match (self, host) {
+            (Self::Prefix { authority }, _) | (Self::Proxy { authority }, Host::Cdn) => {
+                out.extend_from_slice(b"http://");
+                out.extend_from_slice(authority.as_bytes());
+                out.push(b'/');
+            }
+            (Self::Direct | Self::Proxy { .. }, _) => out.extend_from_slice(b"https://"),
+        }
+        out.extend_from_slice(host.name().as_bytes());
+    }
+}
+
+/// What the model wants next.
+///
+/// Exhaustive on purpose: a shell must handle every shape.
+#[derive(Debug)]
+#[allow(clippy::exhaustive_enums, reason = "a shell must handle every shape")]
+pub enum Output {
+    /// The whole answer to an exchange, which is over.
+    Reply {
+        /// The exchange.
+        id: u64,
+        /// Its answer.
+        response: Response,
+    },
+    /// A status stream begins.
+    Stream {
+        /// The exchange.
+        id: u64,
+        /// Its head.
+        head: Head,
+    },
+    /// The next bytes of a status stream: one whole event or comment.
+    Event {
+        /// The exchange.
+        id: u64,
+        /// The bytes.
+        bytes: Bytes,
+    },
+    /// A status stream ends as it should.
+    End {
+        /// The exchange.
+        id: u64,
+    },
+    /// The connection is to be closed without (the rest of) an answer.
+    Cut {
+        /// The exchange.
+        id: u64,
+    },
+    /// Drained: wait for a request or this instant.
+    Wait {
+        /// The next instant at which something happens by itself.
+        until: Option<Instant>,
+    },
+}
+
+/// The parameters of a query, decoded where they are encoded.
+pub(crate) fn parameters(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decode(key), decode(value))
+    })
+}
+
+/// Undoes percent-encoding and `+`; what is not valid stays as it is.
+fn decode(text: &str) -> Cow<'_, str> {
+    if !text.bytes().any(|b| b == b'%' || b == b'+') {
+        return Cow::Borrowed(text);
+    }
+    let hex = |b: Option<&u8>| b.and_then(|b| char::from(*b).to_digit(16));
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        at += 1;
+        match (byte, hex(bytes.get(at)), hex(bytes.get(at + 1))) {
+            (b'+', ..) => out.push(b' '),
+            (b'%', Some(high), Some(low)) => {
+                out.push(u8::try_from(high * 16 + low).expect("two hexadecimal digits"));
+                at += 2;
+            }
+            _ => out.push(*byte),
+        }
+    }
+    Cow::Owned(String::from_utf8_lossy(&out).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_decoded() {
+        let query = "logs=1&fal_webhook=https%3A%2F%2Fa.test%2F%3Fb%3D1&x&&y=a+b%2";
+        let all: Vec<(String, String)> =
+            parameters(query).map(|(k, v)| (k.into_owned(), v.into_owned())).collect();
+        let want =
+            [("logs", "1"), ("fal_webhook", "https://a.test/?b=1"), ("x", ""), ("y", "a b%2")];
+        assert_eq!(all, want.map(|(k, v)| (k.to_owned(), v.to_owned())));
+    }
+
+    #[test]
+    fn files_are_reached_directly_through_every_door() {
+        let base = |door: Door<'_>, host| {
+            let mut out = Vec::new();
+            door.push_base(&mut out, host);
+            String::from_utf8(out).unwrap()
+        };
+        let at = || Cow::Borrowed("localhost:1");
+        assert_eq!(base(Door::Direct, Host::Cdn), "https://v3.fal.media");
+        assert_eq!(
+            base(Door::Prefix { authority: at() }, Host::Queue),
+            "http://localhost:1/queue.fal.run"
+        );
+        assert_eq!(base(Door::Proxy { authority: at() }, Host::Queue), "https://queue.fal.run");
+        assert_eq!(
+            base(Door::Proxy { authority: at() }, Host::Cdn),
+            "http://localhost:1/v3.fal.media"
+        );
+    }
+}

@@ -1,0 +1,183 @@
+//! Request ids: minted from a seed, shaped like the service's.
+
+use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::str::FromStr;
+
+use fal_protocol::rand::SplitMix64;
+
+use crate::render::HEX;
+
+/// The id of a queued request: a version 4 UUID.
+///
+/// Source: documented examples are version 4 UUIDs; clients treat them as opaque.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(u128);
+
+impl RequestId {
+    /// The next id of a generator, with version and variant set.
+    pub(crate) fn mint(rng: &mut SplitMix64) -> Self {
+        let bits = u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64());
+        Self(bits & !(0xf << 76) & !(0b11 << 62) | 4 << 76 | 0b10 << 62)
+    }
+
+    /// The 36 characters of the id.
+    #[must_use]
+    pub(crate) fn to_text(self) -> [u8; 36] {
+        let mut text = [b'-'; 36];
+        let mut nibble = 32;
+        for (at, byte) in text.iter_mut().enumerate() {
+            if !matches!(at, 8 | 13 | 18 | 23) {
+                nibble -= 1;
+                *byte = HEX[usize::from((self.0 >> (nibble * 4)) as u8 & 15)];
+            }
+        }
+        text
+    }
+
+    /// Reads an id as it stands in an address.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let text = text.as_bytes();
+        if text.len() != 36 {
+            return None;
+        }
+        let mut bits = 0u128;
+        for (at, byte) in text.iter().enumerate() {
+            if matches!(at, 8 | 13 | 18 | 23) {
+                if *byte != b'-' {
+                    return None;
+                }
+            } else {
+                bits = bits << 4 | u128::from(char::from(*byte).to_digit(16)?);
+            }
+        }
+        Some(Self(bits))
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(std::str::from_utf8(&self.to_text()).expect("hexadecimal digits and dashes"))
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RequestId({self})")
+    }
+}
+
+impl FromStr for RequestId {
+    type Err = ParseRequestIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseRequestIdError> {
+        Self::parse(text).ok_or(ParseRequestIdError(()))
+    }
+}
+
+/// The text is no UUID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParseRequestIdError(());
+
+impl fmt::Display for ParseRequestIdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "a request id has the form of a UUID: 36 characters, hexadecimal digits and dashes",
+        )
+    }
+}
+
+impl std::error::Error for ParseRequestIdError {}
+
+/// Hashes keys that the model minted itself: they are random already, so folding them is enough,
+/// and the same on every run.
+#[derive(Clone, Default)]
+pub(crate) struct Fold(u64);
+
+impl Hasher for Fold {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u128(&mut self, bits: u128) {
+        self.0 ^= (bits >> 64) as u64 ^ bits as u64;
+    }
+}
+
+/// A map keyed by ids that the model minted. Nothing iterates over it where the order could show.
+pub(crate) type IdMap<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<Fold>>;
+
+/// Mixes bytes into 128 bits that depend on every one of them. Not for secrets.
+pub(crate) fn digest(seed: u64, parts: &[&[u8]]) -> u128 {
+    let mut high = SplitMix64::new(seed).next_u64();
+    let mut low = !high;
+    let mut take = |word: u64| {
+        high = (high ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
+        low = (low.rotate_left(17) ^ word).wrapping_mul(0xC2B2_AE3D_27D4_EB4F) ^ high;
+    };
+    for part in parts {
+        take(part.len() as u64);
+        let mut chunks = part.chunks_exact(8);
+        for chunk in &mut chunks {
+            take(u64::from_le_bytes(chunk.try_into().expect("eight bytes")));
+        }
+        let mut last = [0; 8];
+        last[..chunks.remainder().len()].copy_from_slice(chunks.remainder());
+        take(u64::from_le_bytes(last));
+    }
+    let mut first = SplitMix64::new(high);
+    let mut second = SplitMix64::new(low ^ high.rotate_left(32));
+    u128::from(first.next_u64()) << 64 | u128::from(second.next_u64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_version_4_uuids_and_read_back() {
+        let mut rng = SplitMix64::new(7);
+        for _ in 0..100 {
+            let id = RequestId::mint(&mut rng);
+            let text = id.to_string();
+            assert_eq!(text.as_bytes()[14], b'4', "{text}");
+            assert!(b"89ab".contains(&text.as_bytes()[19]), "{text}");
+            assert_eq!(text.parse(), Ok(id));
+        }
+    }
+
+    #[test]
+    fn other_texts_are_no_ids() {
+        for text in [
+            "",
+            "x",
+            "0123456789abcdef0123456789abcdef0123",
+            "00000000-0000-4000-8000-00000000000g",
+        ] {
+            assert!(text.parse::<RequestId>().is_err(), "{text}");
+        }
+        assert!("é0000000-0000-4000-8000-0000000000".parse::<RequestId>().is_err());
+    }
+
+    #[test]
+    fn every_byte_counts() {
+        let all = [
+            digest(1, &[b"ab", b"c"]),
+            digest(1, &[b"a", b"bc"]),
+            digest(1, &[b"abc"]),
+            digest(1, &[b"abc\0"]),
+            digest(2, &[b"abc"]),
+            digest(1, &[b"12345678", b""]),
+            digest(1, &[b"12345678"]),
+        ];
+        for (at, one) in all.iter().enumerate() {
+            assert!(all[at + 1..].iter().all(|other| other != one), "{at}");
+        }
+    }
+}

@@ -1,0 +1,481 @@
+//! The service as a machine: no I/O, no clock, no entropy.
+//!
+//! Call one `handle_*`, then drain [`Model::poll_output`] to [`Output::Wait`]. Same seed and same
+//! inputs, same outputs.
+//!
+//! Moves of a job:
+//!
+//! | From | Event | To |
+//! |---|---|---|
+//! | (none) | submit | queued; completed in `instant` mode |
+//! | queued | queue time over and a runner free | running; completed if the input is invalid |
+//! | queued | start timeout, cancel | completed (failed) |
+//! | queued, running | finish or fail by control | completed |
+//! | running | run time over | completed |
+//! | running | cancel heeded | completed (failed) |
+//! | running | requeue by control | queued; completed if its start timeout has passed |
+//! | completed | retention over, or evicted | (none) |
+
+mod answer;
+mod auth;
+pub mod config;
+mod control;
+mod endpoint;
+pub mod exchange;
+mod failure;
+mod files;
+mod id;
+mod input;
+mod job;
+mod jobs;
+mod line;
+mod picture;
+mod queue;
+mod reply;
+mod run;
+mod storage;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use fal_protocol::rand::SplitMix64;
+
+pub use config::Config;
+pub use control::{Control, Counters, HEADERS_MAX, JobState, JobView};
+pub use exchange::{Door, Host, Output, Request, Response};
+pub use failure::Failure;
+pub use id::{ParseRequestIdError, RequestId};
+
+use answer::Answer;
+use files::Files;
+use job::{Attempt, Job, Outcome, Priority, State};
+use jobs::Jobs;
+use line::Line;
+
+/// The service. See the [module](self) for its contract.
+#[derive(Debug)]
+#[must_use]
+pub struct Model {
+    config: Config,
+    /// The latest instant that anybody has named; time never runs back.
+    now: Instant,
+    /// An instant, and what the wall clock showed then.
+    epoch: (Instant, SystemTime),
+    /// Ids of jobs and runs. Apart from those of other answers, so that polling more often does not
+    /// change which job gets which id.
+    job_ids: SplitMix64,
+    other_ids: SplitMix64,
+    /// Counts everything that is stored or planned.
+    age: u64,
+    jobs: Jobs,
+    files: Files,
+    apps: BTreeMap<Box<str>, App>,
+    due: BinaryHeap<Reverse<(Instant, u64, Due)>>,
+    /// Exchanges that wait for something.
+    open: BTreeMap<u64, Open>,
+    /// How the next jobs and runs shall fail.
+    fail_next: VecDeque<Arc<Failure>>,
+    counters: Counters,
+    out: VecDeque<Output>,
+}
+
+/// What the jobs of one app share. Kept only while somebody waits, runs or watches.
+#[derive(Debug, Default)]
+struct App {
+    running: usize,
+    /// Those who wait, by [`Priority`].
+    lines: [Line; 2],
+    /// Those of them whose queue time is over, in the order in which they may start.
+    ready: BTreeSet<(Priority, u64, RequestId)>,
+    /// Status streams of waiting jobs: they are told when those ahead leave.
+    watchers: BTreeSet<u64>,
+}
+
+/// Something that happens by itself. The numbers are epochs of jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    Ready(RequestId, u32),
+    StartBy(RequestId, u32),
+    Finish(RequestId, u32),
+    Run(u64),
+    Stream(u64),
+}
+
+/// An exchange that waits.
+#[derive(Debug)]
+enum Open {
+    Run(Box<run::Call>),
+    Stream(Box<stream::Stream>),
+}
+
+impl Model {
+    /// A service that has just started. `wall` is what log lines show at `now`.
+    pub fn new(config: Config, now: Instant, wall: SystemTime) -> Self {
+        let config = config.bounded();
+        let mut rng = SplitMix64::new(config.seed);
+        Self {
+            now,
+            epoch: (now, wall),
+            job_ids: SplitMix64::new(rng.next_u64()),
+            other_ids: SplitMix64::new(rng.next_u64()),
+            age: 0,
+            jobs: Jobs::default(),
+            files: Files::default(),
+            apps: BTreeMap::new(),
+            due: BinaryHeap::new(),
+            open: BTreeMap::new(),
+            fail_next: VecDeque::new(),
+            counters: Counters::default(),
+            out: VecDeque::new(),
+            config,
+        }
+    }
+
+    /// What it was started with.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// A request has arrived whole. `id` names its exchange in the outputs and must be new.
+    ///
+    /// A body that is kept should not be a small slice of a large buffer, which would be kept as well.
+    pub fn handle_request(&mut self, now: Instant, id: u64, request: Request<'_>) {
+        self.advance(now);
+        let response = match request.host {
+            Host::Queue => self.queue(id, request),
+            Host::Run => self.run(id, request),
+            Host::Rest => Some(self.rest(&request)),
+            Host::Cdn => Some(self.cdn(&request)),
+        };
+        if let Some(response) = response {
+            self.out.push_back(Output::Reply { id, response });
+        }
+        self.settle(now);
+    }
+
+    /// The peer of an exchange has gone away: its sync run is cancelled, its stream forgotten.
+    ///
+    /// A queued job goes on. Exchanges that are over or unknown change nothing.
+    pub fn handle_gone(&mut self, now: Instant, id: u64) {
+        self.advance(now);
+        match self.open.remove(&id) {
+            Some(Open::Run(call)) => {
+                self.counters.runs_abandoned += 1;
+                self.release(call.endpoint.app());
+            }
+            Some(Open::Stream(stream)) => self.unwatch(id, &stream),
+            None => {}
+        }
+        self.settle(now);
+    }
+
+    /// The instant of [`Output::Wait`] has come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.settle(now);
+    }
+
+    /// What to do next; [`Output::Wait`] when drained.
+    #[must_use]
+    pub fn poll_output(&mut self) -> Output {
+        self.out.pop_front().unwrap_or_else(|| Output::Wait { until: self.next_due() })
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        let event = self.due.peek().map(|Reverse((at, ..))| *at);
+        event.into_iter().chain(self.jobs.next_expiry()).min()
+    }
+
+    /// Lets everything happen that follows from an input: what is due, what takes no time, and what the
+    /// lack of room sets free.
+    fn settle(&mut self, now: Instant) {
+        loop {
+            self.advance(now);
+            self.shrink();
+            if self.next_due().is_none_or(|at| at > self.now) {
+                break;
+            }
+        }
+    }
+
+    /// Lets everything happen that is due, each at its own instant and not at `now`.
+    fn advance(&mut self, now: Instant) {
+        let now = now.max(self.now);
+        while let Some(Reverse((at, _, event))) = self.due.peek().copied() {
+            if at > now {
+                break;
+            }
+            self.due.pop();
+            self.now = self.now.max(at);
+            match event {
+                Due::Ready(id, epoch) => self.ready(id, epoch),
+                Due::StartBy(id, epoch) => {
+                    if self.is_current(id, epoch) {
+                        self.fail(id, Arc::new(Failure::start_timeout()));
+                    }
+                }
+                Due::Finish(id, epoch) => {
+                    if self.is_current(id, epoch) {
+                        self.finish(id);
+                    }
+                }
+                Due::Run(exchange) => self.finish_run(exchange),
+                Due::Stream(exchange) => self.stream_due(exchange, at),
+            }
+        }
+        self.now = now;
+        self.jobs.expire(now);
+    }
+
+    fn plan(&mut self, at: Instant, event: Due) {
+        // Start timeouts of jobs that have long started stay in the heap: sweep before they dominate.
+        if self.due.len() > 4 * (self.jobs.len() + self.open.len()) + DUE_SWEEP_MIN {
+            let (jobs, open) = (&self.jobs, &self.open);
+            let current = |id, epoch| jobs.get(id).is_some_and(|job: &Job| job.epoch == epoch);
+            self.due.retain(|Reverse((_, _, event))| match event {
+                Due::Ready(id, epoch) | Due::StartBy(id, epoch) | Due::Finish(id, epoch) => {
+                    current(*id, *epoch)
+                }
+                Due::Run(exchange) | Due::Stream(exchange) => open.contains_key(exchange),
+            });
+        }
+        self.age += 1;
+        self.due.push(Reverse((at, self.age, event)));
+    }
+
+    /// The same after a time; a time beyond what the clock can say never comes.
+    fn plan_after(&mut self, time: Duration, event: Due) {
+        if let Some(at) = self.now.checked_add(time) {
+            self.plan(at, event);
+        }
+    }
+
+    fn is_current(&self, id: RequestId, epoch: u32) -> bool {
+        self.jobs.get(id).is_some_and(|job| job.epoch == epoch)
+    }
+
+    /// Puts a job that is in the table at the end of its line.
+    fn enqueue(&mut self, id: RequestId) {
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        let app = app_of(&mut self.apps, job.endpoint.app());
+        let ticket = app.lines[job.priority as usize].join();
+        job.state = State::Queued { since: self.now, ticket };
+        job.epoch += 1;
+        let (epoch, start_by) = (job.epoch, job.start_by);
+        self.plan_after(self.config.queue_time, Due::Ready(id, epoch));
+        if let Some(at) = start_by {
+            self.plan(at, Due::StartBy(id, epoch));
+        }
+        self.changed(id);
+    }
+
+    /// The queue time of a job is over.
+    fn ready(&mut self, id: RequestId, epoch: u32) {
+        let Some(job) = self.jobs.get(id).filter(|job| job.epoch == epoch) else { return };
+        let State::Queued { ticket, .. } = job.state else { return };
+        let (endpoint, priority) = (job.endpoint.clone(), job.priority);
+        app_of(&mut self.apps, endpoint.app()).ready.insert((priority, ticket, id));
+        self.start_ready(endpoint.app());
+    }
+
+    /// Starts whoever may, while runners are free.
+    fn start_ready(&mut self, name: &str) {
+        let mut started = false;
+        while let Some(app) = self.apps.get_mut(name) {
+            if self.config.runners.is_some_and(|runners| app.running >= runners) {
+                break;
+            }
+            let Some((_, _, id)) = app.ready.pop_first() else { break };
+            started = true;
+            self.start(id);
+        }
+        if started {
+            self.line_moved(name);
+        }
+        self.drop_idle(name);
+    }
+
+    /// Starts a queued job; an invalid input ends it on the spot.
+    fn start(&mut self, id: RequestId) {
+        let Some(job) = self.jobs.get(id) else { return };
+        let before = job.bytes();
+        let prepared = Answer::prepare(self.config.seed, job.endpoint.as_str(), &job.input);
+        self.leave_line(id);
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        job.epoch += 1;
+        let run = Attempt { since: self.now, until: self.now };
+        let doomed = job.doom.is_some();
+        match prepared {
+            Err(failure) if !doomed => {
+                let outcome = Outcome::Failed(Arc::new(failure));
+                self.complete(id, before, Some(run), outcome);
+            }
+            prepared => {
+                // What is doomed anyway may have any input; its answer is never read.
+                let answer = prepared.unwrap_or_else(|_| Answer::empty());
+                job.state = State::Running { since: self.now, answer: Arc::new(answer) };
+                let (epoch, after) = (job.epoch, job.bytes());
+                self.jobs.recount(before, after);
+                if let Some(job) = self.jobs.get(id) {
+                    app_of(&mut self.apps, job.endpoint.app()).running += 1;
+                }
+                self.plan_after(self.config.run_time, Due::Finish(id, epoch));
+                self.changed(id);
+            }
+        }
+    }
+
+    /// Ends a running job as it was bound to end: doomed, cancelled or well.
+    fn finish(&mut self, id: RequestId) {
+        let Some(job) = self.jobs.get(id) else { return };
+        let State::Running { since, answer } = &job.state else { return };
+        let outcome = match &job.doom {
+            Some(failure) => Outcome::Failed(Arc::clone(failure)),
+            None => Outcome::Made(Arc::clone(answer)),
+        };
+        let run = Attempt { since: *since, until: self.now };
+        self.end(id, Some(run), outcome);
+    }
+
+    /// Ends a queued or running job as failed.
+    fn fail(&mut self, id: RequestId, failure: Arc<Failure>) {
+        let run = match self.jobs.get(id).map(|job| &job.state) {
+            Some(State::Queued { .. }) => None,
+            Some(State::Running { since, .. }) => Some(Attempt { since: *since, until: self.now }),
+            Some(State::Done { .. }) | None => return,
+        };
+        self.end(id, run, Outcome::Failed(failure));
+    }
+
+    /// Ends a job and gives its place to the next one.
+    fn end(&mut self, id: RequestId, run: Option<Attempt>, outcome: Outcome) {
+        let Some(job) = self.jobs.get(id) else { return };
+        let (before, endpoint) = (job.bytes(), job.endpoint.clone());
+        let was_running = matches!(job.state, State::Running { .. });
+        if was_running {
+            app_of(&mut self.apps, endpoint.app()).running -= 1;
+        } else {
+            self.leave_line(id);
+            self.line_moved(endpoint.app());
+        }
+        self.complete(id, before, run, outcome);
+        self.start_ready(endpoint.app());
+    }
+
+    /// Writes down the end of a job that neither waits nor runs any more.
+    fn complete(&mut self, id: RequestId, before: usize, run: Option<Attempt>, outcome: Outcome) {
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        job.epoch += 1;
+        let result_bytes = match &outcome {
+            Outcome::Made(answer) => answer.bytes(),
+            Outcome::Failed(failure) => failure.bytes(),
+        };
+        match outcome {
+            Outcome::Made(_) => self.counters.succeeded += 1,
+            Outcome::Failed(_) => self.counters.failed += 1,
+        }
+        job.state = State::Done { run, outcome };
+        let after = job.bytes();
+        self.jobs.recount(before, after);
+        let large = result_bytes >= config::LARGE_RESULT_BYTES_MIN;
+        let retention = if large { self.config.retention_large } else { self.config.retention };
+        self.age += 1;
+        self.jobs.finish(id, self.age, self.now.checked_add(retention), large);
+        self.changed(id);
+    }
+
+    /// Takes a queued job out of its line.
+    fn leave_line(&mut self, id: RequestId) {
+        let Some(job) = self.jobs.get(id) else { return };
+        if let State::Queued { ticket, .. } = job.state {
+            let app = app_of(&mut self.apps, job.endpoint.app());
+            app.lines[job.priority as usize].leave(ticket);
+            app.ready.remove(&(job.priority, ticket, id));
+        }
+    }
+
+    /// Frees a runner.
+    fn release(&mut self, name: &str) {
+        app_of(&mut self.apps, name).running -= 1;
+        self.start_ready(name);
+    }
+
+    /// Forgets an app that nobody uses, so that endpoint names do not pile up.
+    fn drop_idle(&mut self, name: &str) {
+        let idle = |app: &App| {
+            app.running == 0
+                && app.lines.iter().all(|line| line.len() == 0)
+                && app.watchers.is_empty()
+        };
+        if self.apps.get(name).is_some_and(idle) {
+            self.apps.remove(name);
+        }
+    }
+
+    /// Evicts the oldest until everything fits, finished jobs and files before unfinished jobs.
+    fn shrink(&mut self) {
+        while self.jobs.len() > self.config.jobs_max {
+            if self.jobs.oldest_finished().is_some() {
+                self.jobs.remove_oldest_finished();
+            } else {
+                self.evict_unfinished();
+            }
+            self.counters.evicted += 1;
+        }
+        while self.jobs.bytes() + self.files.bytes() > self.config.store_bytes_max {
+            match (self.jobs.oldest_finished(), self.files.oldest()) {
+                (Some(job), file) if file.is_none_or(|file| job < file) => {
+                    self.jobs.remove_oldest_finished()
+                }
+                (_, Some(_)) => self.files.remove_oldest(),
+                _ if self.jobs.len() > 0 => self.evict_unfinished(),
+                _ => break,
+            }
+            self.counters.evicted += 1;
+        }
+    }
+
+    fn evict_unfinished(&mut self) {
+        let Some(id) = self.jobs.oldest_unfinished() else { return };
+        let Some(job) = self.jobs.get(id) else { return };
+        let endpoint = job.endpoint.clone();
+        if matches!(job.state, State::Running { .. }) {
+            app_of(&mut self.apps, endpoint.app()).running -= 1;
+        }
+        self.leave_line(id);
+        if let Some(job) = self.jobs.remove_unfinished(id) {
+            for exchange in job.streams {
+                self.open.remove(&exchange);
+                app_of(&mut self.apps, endpoint.app()).watchers.remove(&exchange);
+                self.out.push_back(Output::Cut { id: exchange });
+            }
+        }
+        self.line_moved(endpoint.app());
+        self.start_ready(endpoint.app());
+    }
+
+    fn wall(&self, at: Instant) -> SystemTime {
+        let (start, wall) = self.epoch;
+        wall + at.saturating_duration_since(start)
+    }
+
+    fn mint_other(&mut self) -> RequestId {
+        RequestId::mint(&mut self.other_ids)
+    }
+}
+
+/// The entry of an app, made if need be.
+fn app_of<'a>(apps: &'a mut BTreeMap<Box<str>, App>, name: &str) -> &'a mut App {
+    if !apps.contains_key(name) {
+        apps.insert(name.into(), App::default());
+    }
+    apps.get_mut(name).expect("just inserted")
+}
+
+/// Below this many planned events nothing is swept.
+const DUE_SWEEP_MIN: usize = 1024;

@@ -1,0 +1,124 @@
+//! The run host: direct calls.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use fal_protocol::EndpointId;
+use http::{HeaderName, HeaderValue, StatusCode};
+
+use super::answer::Answer;
+use super::exchange::{Door, Output, Request, Response};
+use super::failure::Failure;
+use super::id::RequestId;
+use super::job::Outcome;
+use super::{Due, Model, Open, app_of, auth, queue, reply};
+
+/// A direct call that runs.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) endpoint: EndpointId,
+    id: RequestId,
+    since: Instant,
+    outcome: Outcome,
+    door: Door<'static>,
+}
+
+impl Model {
+    /// Answers a direct call; `None` if it runs now.
+    pub(crate) fn run(&mut self, exchange: u64, request: Request<'_>) -> Option<Response> {
+        let path = request.path.trim_matches('/');
+        let Ok(endpoint) = EndpointId::parse(path) else {
+            let detail = format!("Application \"{path}\" not found");
+            return Some(reply::refuse(StatusCode::NOT_FOUND, self.mint_other(), &detail));
+        };
+        if let Err(denied) = auth::check(&self.config, &request, Some(endpoint.app())) {
+            let text = denied.text(Some(endpoint.app()));
+            return Some(reply::refuse(StatusCode::UNAUTHORIZED, self.mint_other(), &text));
+        }
+        if request.header("upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket")) {
+            return Some(reply::not_emulated(self.mint_other(), "realtime"));
+        }
+        match endpoint.path().and_then(|path| path.rsplit('/').next()) {
+            Some("stream") => {
+                return Some(reply::not_emulated(self.mint_other(), "model streaming"));
+            }
+            Some("realtime") => return Some(reply::not_emulated(self.mint_other(), "realtime")),
+            _ => {}
+        }
+        // Checked for its form only: a call starts at once or not at all.
+        if let Err(failure) = queue::start_timeout(&request) {
+            return Some(reply::failure(self.mint_other(), &failure));
+        }
+        let busy = self.apps.get(endpoint.app()).map_or(0, |app| app.running);
+        if self.config.runners.is_some_and(|runners| busy >= runners)
+            || self.open.len() >= self.config.exchanges_max
+        {
+            return Some(reply::failure(self.mint_other(), &too_many()));
+        }
+        let id = RequestId::mint(&mut self.job_ids);
+        self.counters.runs += 1;
+        let doom = self.fail_next.pop_front().map(Outcome::Failed);
+        let is_doomed = doom.is_some();
+        let outcome = doom.unwrap_or_else(|| self.judge(&request, &endpoint));
+        let is_invalid = !is_doomed && matches!(outcome, Outcome::Failed(_));
+        let call = Call { endpoint, id, since: self.now, outcome, door: request.door.into_owned() };
+        if self.config.instant || is_invalid {
+            return Some(self.answer(&call));
+        }
+        app_of(&mut self.apps, call.endpoint.app()).running += 1;
+        self.open.insert(exchange, Open::Run(Box::new(call)));
+        self.plan_after(self.config.run_time, Due::Run(exchange));
+        None
+    }
+
+    fn judge(&self, request: &Request<'_>, endpoint: &EndpointId) -> Outcome {
+        let (seed, name) = (self.config.seed, endpoint.as_str());
+        // Without a body the input stands in the query, which is how the official JavaScript client
+        // sends the input of a GET.
+        let in_query = request.body.is_empty() && *request.method != http::Method::POST;
+        let prepared = if in_query {
+            Answer::prepare_query(seed, name, request.query.unwrap_or_default())
+        } else {
+            Answer::prepare(seed, name, &request.body)
+        };
+        match prepared {
+            Ok(answer) => Outcome::Made(Arc::new(answer)),
+            Err(failure) => Outcome::Failed(Arc::new(failure)),
+        }
+    }
+
+    /// The run time of a call is over.
+    pub(crate) fn finish_run(&mut self, exchange: u64) {
+        let Some(Open::Run(call)) = self.open.remove(&exchange) else { return };
+        let response = self.answer(&call);
+        self.out.push_back(Output::Reply { id: exchange, response });
+        self.release(call.endpoint.app());
+    }
+
+    fn answer(&mut self, call: &Call) -> Response {
+        match &call.outcome {
+            Outcome::Failed(failure) => reply::failure(call.id, failure),
+            Outcome::Made(answer) => {
+                let time = self.now.saturating_duration_since(call.since);
+                let endpoint = call.endpoint.as_str();
+                let body =
+                    answer.publish(&mut self.files, &mut self.age, endpoint, &call.door, time);
+                let mut response = reply::json(StatusCode::OK, call.id, body);
+                response
+                    .headers_mut()
+                    .insert(reply::BILLABLE_UNITS, HeaderValue::from(answer.images()));
+                response
+            }
+        }
+    }
+}
+
+/// All runners are busy, and a direct call does not wait.
+///
+/// Source: docs.fal.ai, concurrency page, names the type and the header (documented); that it stands
+/// in the list form is inferred.
+fn too_many() -> Failure {
+    let msg = "The limit of concurrent requests is reached";
+    Failure::model_error(StatusCode::TOO_MANY_REQUESTS, "concurrent_requests_limit", msg)
+        .with_header(HeaderName::from_static("x-fal-needs-retry"), HeaderValue::from_static("1"))
+}

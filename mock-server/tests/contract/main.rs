@@ -1,0 +1,13 @@
+//! The mock through real sockets: doors, streams, ranges, refusals, limits, stopping.
+
+mod client;
+mod doors;
+mod exchanges;
+mod process;
+
+use fal_mock::MockFal;
+
+/// A mock whose jobs complete at once.
+async fn instant() -> MockFal {
+    MockFal::builder().instant().start().await.expect("a free port")
+}

@@ -1,0 +1,362 @@
+// Calls a mock with the official client as an application would, and prints one JSON line per check.
+//
+// Arguments: the folder whose node_modules has the client, and JSON with the addresses of four mocks:
+// `fast` does jobs in a moment, `instant` while they are submitted, `slow` never and one at a time;
+// `failing` lets them fail.
+
+import assert from "node:assert/strict";
+import { createRequire } from "node:module";
+import path from "node:path";
+
+const [folder, addresses] = process.argv.slice(2);
+const { createFalClient, ApiError, ValidationError } = createRequire(
+  path.join(folder, "package.json"),
+)("@fal-ai/client");
+const { fast, instant, slow, failing } = JSON.parse(addresses);
+
+const client = (url, more = {}) =>
+  createFalClient({
+    proxyUrl: { url: `${url}/api/fal/proxy`, when: "always" },
+    credentials: "any:key",
+    ...more,
+  });
+
+const flux = "fal-ai/flux/dev";
+const input = { prompt: "a cat" };
+const statuses = (updates) => updates.map(({ status }) => status);
+
+/** The check's answer is shown as its detail. */
+const checks = {
+  async run() {
+    const { data, requestId } = await client(fast).run(flux, { input: { ...input, seed: 7 } });
+    assert.match(requestId, UUID);
+    assert.equal(data.seed, 7);
+    return sizeOf(data.images[0]);
+  },
+
+  async "subscribe-polling"() {
+    const { updates, enqueued, result } = await follow({ mode: "polling", pollInterval: 15 });
+    assert.equal(result.requestId, enqueued);
+    assertForward(statuses(updates));
+    assert.ok(updates.at(-1).logs.length > 1, "no logs");
+    return sizeOf(result.data.images[0]);
+  },
+
+  async "subscribe-streaming"() {
+    const { updates, enqueued, result } = await follow({ mode: "streaming" });
+    assert.equal(result.requestId, enqueued);
+    assertForward(statuses(updates));
+    // In this mode the client adds the logs of all events up: what is sent twice shows twice.
+    const lines = updates.at(-1).logs.map(({ message, timestamp }) => `${timestamp} ${message}`);
+    assert.ok(lines.length > 1, "no logs");
+    assert.equal(new Set(lines).size, lines.length, `a line came twice: ${lines.join("; ")}`);
+    return sizeOf(result.data.images[0]);
+  },
+
+  async "subscribe-to-a-job-that-is-done-already"() {
+    for (const mode of ["polling", "streaming"]) {
+      const updates = [];
+      const onQueueUpdate = (update) => updates.push(update);
+      const { data } = await client(instant).subscribe(flux, { input, mode, onQueueUpdate });
+      assert.deepEqual(statuses(updates), ["COMPLETED"]);
+      await sizeOf(data.images[0]);
+    }
+  },
+
+  async "queue-steps"() {
+    const { queue } = client(fast);
+    const { request_id: requestId, status } = await queue.submit(flux, { input });
+    assert.equal(status, "IN_QUEUE");
+    const first = await queue.status(flux, { requestId, logs: true });
+    assert.equal(first.request_id, requestId);
+    const stream = await queue.streamStatus(flux, { requestId, logs: true });
+    const seen = [];
+    for await (const update of stream) seen.push(update.status);
+    assert.equal((await stream.done()).status, "COMPLETED");
+    assertForward(seen);
+    const last = await queue.status(flux, { requestId, logs: true });
+    assert.equal(last.status, "COMPLETED");
+    assert.ok(last.metrics.inference_time > 0);
+    const result = await queue.result(flux, { requestId });
+    assert.equal(result.requestId, requestId);
+    return sizeOf(result.data.images[0]);
+  },
+
+  async "result-before-completion"() {
+    const { queue } = client(slow);
+    const { request_id: requestId } = await queue.submit("acme/early", { input });
+    await assert.rejects(queue.result("acme/early", { requestId }), (error) => {
+      assert.ok(error instanceof ApiError);
+      assert.equal(error.requestId, requestId);
+      return error.status === 400;
+    });
+  },
+
+  async "queue-subscribe-to-status"() {
+    const { queue } = client(fast);
+    const { request_id: requestId } = await queue.submit(flux, { input });
+    const done = await queue.subscribeToStatus(flux, { requestId, mode: "streaming" });
+    assert.equal(done.status, "COMPLETED");
+  },
+
+  async "storage-upload"() {
+    const bytes = Uint8Array.from({ length: 100_000 }, (_, i) => (i * 7) % 251);
+    const url = await client(fast).storage.upload(new Blob([bytes], { type: "image/png" }));
+    const answer = await fetch(url);
+    assert.equal(answer.status, 200);
+    assert.equal(answer.headers.get("content-type"), "image/png");
+    assert.deepEqual(new Uint8Array(await answer.arrayBuffer()), bytes);
+    return url;
+  },
+
+  async "storage-upload-named-file"() {
+    const file = new File(["text"], "notes.txt", { type: "text/plain" });
+    const url = await client(fast).storage.upload(file, { lifecycle: { expiresIn: "1h" } });
+    assert.equal(await (await fetch(url)).text(), "text");
+    return url;
+  },
+
+  async "files-inside-an-input"() {
+    const file = (type) => new Blob(["content"], { type });
+    const { data } = await client(fast).subscribe("fal-ai/controlnet-ip-adapter", {
+      input: {
+        prompt: "portrait of a man",
+        reference_image_url: file("image/png"),
+        reference_pose_image_url: file("image/jpeg"),
+        ip_archive_url: file("application/zip"),
+        seed: 42,
+      },
+      pollInterval: 15,
+    });
+    assert.equal(data.seed, 42);
+    for (const image of data.images) {
+      for (const name of ["url", "content_type", "file_name", "file_size", "width", "height"]) {
+        assert.ok(image[name], `${name} is missing`);
+      }
+      await sizeOf(image);
+    }
+    return `${data.images.length} images`;
+  },
+
+  async "validation-error-of-run"() {
+    return invalid(client(fast).run("fal-ai/controlnet-ip-adapter", { input: { seed: "x" } }));
+  },
+
+  async "validation-error-of-job"() {
+    return invalid(
+      client(fast).subscribe("fal-ai/controlnet-ip-adapter", {
+        input: { seed: "x" },
+        pollInterval: 15,
+      }),
+    );
+  },
+
+  async "failed-job"() {
+    const updates = [];
+    let enqueued;
+    const failed = client(failing).subscribe(flux, {
+      input,
+      pollInterval: 15,
+      onEnqueue: (requestId) => (enqueued = requestId),
+      onQueueUpdate: (update) => updates.push(update),
+    });
+    await assert.rejects(failed, (error) => {
+      assert.ok(error instanceof ApiError);
+      assert.equal(error.status, 500);
+      assert.equal(error.requestId, enqueued);
+      assert.equal(error.body.error_type, "runner_server_error");
+      return true;
+    });
+    assert.equal(updates.at(-1).status, "COMPLETED");
+    assert.equal(updates.at(-1).error_type, "runner_server_error");
+  },
+
+  async "failed-run"() {
+    await assert.rejects(client(failing).run(flux, { input }), (error) => {
+      assert.ok(error instanceof ApiError);
+      assert.equal(error.status, 500);
+      assert.match(error.requestId, UUID);
+      return true;
+    });
+  },
+
+  async "start-timeout-of-user"() {
+    // The runner of this mock is taken by the first job for ever, so the second cannot start in time.
+    const { queue } = client(slow);
+    const { request_id: first } = await queue.submit("acme/single", { input });
+    const waiting = queue.submit("acme/single", { input, startTimeout: 1.1 });
+    const { request_id: requestId } = await waiting;
+    await queue.subscribeToStatus("acme/single", { requestId, mode: "streaming" });
+    await assert.rejects(queue.result("acme/single", { requestId }), (error) => {
+      assert.equal(error.status, 504);
+      return error.isUserTimeout;
+    });
+    await queue.cancel("acme/single", { requestId: first });
+  },
+
+  async "cancel-in-queue"() {
+    const { queue } = client(slow);
+    const { request_id: first } = await queue.submit("acme/queued", { input });
+    const { request_id: requestId } = await queue.submit("acme/queued", { input });
+    await queue.cancel("acme/queued", { requestId });
+    const { status } = await queue.status("acme/queued", { requestId });
+    assert.equal(status, "COMPLETED");
+    await queue.cancel("acme/queued", { requestId: first });
+  },
+
+  async "cancel-of-running-job"() {
+    const { queue } = client(slow);
+    const { request_id: requestId } = await queue.submit("acme/running", { input });
+    const updates = [];
+    const done = queue.subscribeToStatus("acme/running", {
+      requestId,
+      mode: "streaming",
+      onQueueUpdate(update) {
+        if (update.status === "IN_PROGRESS" && !statuses(updates).includes("IN_PROGRESS")) {
+          queue.cancel("acme/running", { requestId }).catch((error) => updates.push(error));
+        }
+        updates.push(update);
+      },
+    });
+    assert.equal((await done).status, "COMPLETED");
+    assert.ok(statuses(updates).includes("IN_PROGRESS"));
+  },
+
+  async "abort-of-submit"() {
+    const abortSignal = AbortSignal.abort();
+    await assert.rejects(client(slow).queue.submit(flux, { input, abortSignal }), {
+      name: "AbortError",
+    });
+  },
+
+  async "abort-of-run"() {
+    const controller = new AbortController();
+    const abortSignal = controller.signal;
+    const run = client(slow).run("acme/aborted", { input, abortSignal });
+    setTimeout(() => controller.abort(), 100);
+    await assert.rejects(run, { name: "AbortError" });
+  },
+
+  async "abort-while-polling"() {
+    const controller = new AbortController();
+    const subscription = client(slow).subscribe("acme/polled", {
+      input,
+      pollInterval: 15,
+      abortSignal: controller.signal,
+      onQueueUpdate: () => controller.abort(),
+    });
+    await assert.rejects(subscription, { name: "AbortError" });
+  },
+
+  async "timeout-cancels"() {
+    const subscription = client(slow).subscribe("acme/late", {
+      input,
+      pollInterval: 15,
+      timeout: 150,
+    });
+    await assert.rejects(subscription, /timed out/);
+  },
+
+  async "webhook-is-refused-clearly"() {
+    // A mock that took the job and called nobody would let a test wait for ever.
+    const webhookUrl = "https://example.com/hook?x=1&y=2";
+    await assert.rejects(client(fast).queue.submit(flux, { input, webhookUrl }), (error) => {
+      assert.equal(error.status, 501);
+      assert.match(error.body.detail, /webhook/);
+      return true;
+    });
+  },
+
+  async "low-priority"() {
+    const { request_id: requestId } = await client(fast).queue.submit("acme/low", {
+      input,
+      priority: "low",
+      hint: "lora-1",
+      headers: { "x-my-trace": "42" },
+    });
+    assert.match(requestId, UUID);
+  },
+
+  async "wrong-key"() {
+    const stranger = client(fast, { credentials: "no-colon" });
+    await assert.rejects(stranger.run(flux, { input }), (error) => error.status === 401);
+    await assert.rejects(stranger.queue.submit(flux, { input }), (error) => error.status === 401);
+  },
+
+  async "stream-is-refused-clearly"() {
+    const stream = await client(fast).stream("fal-ai/any-llm", { input });
+    await assert.rejects(stream.done(), (error) => {
+      assert.equal(error.status, 501);
+      assert.match(error.body.detail, /streaming/);
+      return true;
+    });
+  },
+};
+
+/** Updates never go back, and end with the job. */
+function assertForward(seen) {
+  const order = ["IN_QUEUE", "IN_PROGRESS", "COMPLETED"];
+  const ranks = seen.map((status) => order.indexOf(status));
+  assert.deepEqual(ranks, ranks.toSorted(), `${seen}`);
+  assert.equal(seen.at(-1), "COMPLETED");
+  assert.ok(new Set(seen).size > 1, "the job was not seen before its end");
+}
+
+async function follow(options) {
+  const updates = [];
+  let enqueued;
+  const result = await client(fast).subscribe(flux, {
+    input,
+    logs: true,
+    onEnqueue: (requestId) => (enqueued = requestId),
+    onQueueUpdate: (update) => updates.push({ ...update, logs: [...(update.logs ?? [])] }),
+    ...options,
+  });
+  return { updates, enqueued, result };
+}
+
+async function invalid(call) {
+  let fields;
+  await assert.rejects(call, (error) => {
+    assert.ok(error instanceof ValidationError, String(error));
+    assert.equal(error.status, 422);
+    assert.match(error.requestId, UUID);
+    fields = error.fieldErrors;
+    assert.equal(error.getFieldErrors("seed").length, 1);
+    assert.equal(error.getFieldErrors("prompt")[0].type, "missing");
+    return true;
+  });
+  const places = fields.map(({ loc }) => loc.join(".")).sort();
+  assert.deepEqual(places, [
+    "body.ip_archive_url",
+    "body.prompt",
+    "body.reference_image_url",
+    "body.reference_pose_image_url",
+    "body.seed",
+  ]);
+  return places.join(" ");
+}
+
+/** Fetches an image of an output and reads its size from the file itself. */
+async function sizeOf({ url, width, height }) {
+  const answer = await fetch(url);
+  assert.equal(answer.status, 200);
+  const view = new DataView(await answer.arrayBuffer());
+  assert.equal(view.getBigUint64(0), 0x89504e470d0a1a0an, "this is no PNG");
+  assert.equal(view.getUint32(12), 0x49484452, "its first chunk is no IHDR");
+  assert.deepEqual([view.getUint32(16), view.getUint32(20)], [width, height]);
+  return `${width}x${height}`;
+}
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+
+// One after the other, so that what a mock has seen belongs to the check that ran.
+for (const [id, check] of Object.entries(checks)) {
+  let line;
+  try {
+    line = { id, ok: true, detail: (await check()) ?? null };
+  } catch (error) {
+    line = { id, ok: false, detail: error?.stack ?? String(error) };
+  }
+  console.log(JSON.stringify(line));
+}

@@ -1,0 +1,189 @@
+//! The official JavaScript client, unmodified, against the mock.
+
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use fal_mock::MockFal;
+use fal_mock::model::Failure;
+use http::StatusCode;
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::support::eventually;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn official_javascript_client_gets_what_it_expects() {
+    if let Err(reason) = is_installed().await {
+        assert!(std::env::var("CI").is_err(), "{reason}");
+        eprintln!("skipped: {reason}");
+        return;
+    }
+    let mocks = Mocks::start().await;
+    let output = mocks.run_checks().await;
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    let mut ids = Vec::new();
+    let mut failed = Vec::new();
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let check: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        let id = check["id"].as_str().expect("every check has an id").to_owned();
+        if check["ok"] != true {
+            failed.push(format!("{id}: {}", check["detail"].as_str().unwrap_or_default()));
+        }
+        ids.push(id);
+    }
+    assert!(failed.is_empty(), "{}\n{complaints}", failed.join("\n\n"));
+    assert_eq!(ids, CHECKS, "checks are missing or new\n{complaints}");
+    assert!(output.status.success(), "{}\n{complaints}", output.status);
+    mocks.check_what_arrived().await;
+}
+
+/// Every check of `contract.mjs`, in order: one that vanishes is a failure.
+const CHECKS: [&str; 25] = [
+    "run",
+    "subscribe-polling",
+    "subscribe-streaming",
+    "subscribe-to-a-job-that-is-done-already",
+    "queue-steps",
+    "result-before-completion",
+    "queue-subscribe-to-status",
+    "storage-upload",
+    "storage-upload-named-file",
+    "files-inside-an-input",
+    "validation-error-of-run",
+    "validation-error-of-job",
+    "failed-job",
+    "failed-run",
+    "start-timeout-of-user",
+    "cancel-in-queue",
+    "cancel-of-running-job",
+    "abort-of-submit",
+    "abort-of-run",
+    "abort-while-polling",
+    "timeout-cancels",
+    "webhook-is-refused-clearly",
+    "low-priority",
+    "wrong-key",
+    "stream-is-refused-clearly",
+];
+
+struct Mocks {
+    /// Jobs last long enough to be seen in each state.
+    fast: MockFal,
+    /// Jobs complete while they are being submitted.
+    instant: MockFal,
+    /// Jobs never end, and run one at a time.
+    slow: MockFal,
+    /// The first two calls fail.
+    failing: MockFal,
+}
+
+impl Mocks {
+    async fn start() -> Self {
+        let ms = Duration::from_millis;
+        let fast = MockFal::builder().queue_time(ms(120)).run_time(ms(280));
+        let slow = MockFal::builder().queue_time(ms(10)).run_time(ms(3_600_000)).runners(1);
+        let failing = MockFal::builder().queue_time(ms(10)).run_time(ms(10));
+        let mocks = Self {
+            fast: fast.start().await.unwrap(),
+            instant: MockFal::builder().instant().start().await.unwrap(),
+            slow: slow.start().await.unwrap(),
+            failing: failing.start().await.unwrap(),
+        };
+        for _ in 0..2 {
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            let failure = Failure::request_error(status, "runner_server_error", "it fell over");
+            mocks.failing.fail_next(failure);
+        }
+        mocks
+    }
+
+    async fn run_checks(&self) -> Output {
+        let addresses = json!({
+            "fast": self.fast.url(),
+            "instant": self.instant.url(),
+            "slow": self.slow.url(),
+            "failing": self.failing.url(),
+        });
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/js/contract.mjs");
+        let node = Command::new("node")
+            .arg(script)
+            .arg(packages())
+            .arg(addresses.to_string())
+            .env_remove("FAL_KEY")
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output();
+        let output = tokio::time::timeout(SCRIPT_TIME_MAX, node).await;
+        output.expect("node did not exit by itself in time").expect("node can be started")
+    }
+
+    /// What the client cannot see: that the mock took its calls as they were meant.
+    async fn check_what_arrived(&self) {
+        assert_eq!(self.fast.counters().uploads, 5, "two files, and three inside an input");
+        let jobs = self.fast.jobs();
+        let low = jobs.iter().find(|job| job.endpoint == "acme/low").expect("it was submitted");
+        assert!(low.is_low_priority);
+        assert!(low.headers.iter().any(|(name, value)| {
+            name == "x-fal-runner-hint" && value == "lora-1"
+        }));
+        assert!(jobs.iter().filter(|job| job.endpoint != "acme/low").all(|j| !j.is_low_priority));
+
+        let job = |endpoint: &str| {
+            let jobs = self.slow.jobs();
+            jobs.into_iter().find(|job| job.endpoint == endpoint).expect("it was submitted")
+        };
+        eventually("the timeout's cancel arrives", || job("acme/late").cancel_asked).await;
+        assert!(!job("acme/polled").cancel_asked, "an abort leaves the job alone");
+        eventually("the aborted run ends", || {
+            let counters = self.slow.counters();
+            counters.runs == counters.runs_abandoned
+        })
+        .await;
+    }
+}
+
+/// Where `cargo xtask setup` puts the packages.
+fn packages() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/ci-tools/js")
+}
+
+async fn is_installed() -> Result<(), String> {
+    let node = Command::new("node").arg("--version").output().await;
+    if !node.is_ok_and(|output| output.status.success()) {
+        return Err("node is not installed, so the JavaScript client cannot be tested".to_owned());
+    }
+    let package = packages().join("node_modules/@fal-ai/client/package.json");
+    let manifest = std::fs::read_to_string(&package)
+        .map_err(|error| format!("{}: {error}; run `cargo xtask setup`", package.display()))?;
+    let manifest: Value = serde_json::from_str(&manifest).map_err(|error| error.to_string())?;
+    match manifest["version"].as_str() {
+        Some(VERSION) => Ok(()),
+        other => Err(format!("{VERSION} was expected, not {other:?}; run `cargo xtask setup`")),
+    }
+}
+
+/// The version that `package.json` pins.
+const VERSION: &str = "1.10.1";
+
+/// All checks together take three seconds on a machine that does nothing else.
+const SCRIPT_TIME_MAX: Duration = Duration::from_secs(50);
+
+#[test]
+fn packages_are_pinned() {
+    let read = |name: &str| -> Value {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/js").join(name);
+        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    };
+    assert_eq!(read("package.json")["dependencies"], json!({ "@fal-ai/client": VERSION }));
+    let lock = read("package-lock.json");
+    let packages = lock["packages"].as_object().unwrap();
+    assert_eq!(packages["node_modules/@fal-ai/client"]["version"], VERSION);
+    for (name, package) in packages.iter().filter(|(name, _)| !name.is_empty()) {
+        assert!(package["integrity"].as_str().is_some_and(|i| i.starts_with("sha512-")), "{name}");
+        // Nothing but the public registry may stand here: others reach no local one.
+        let resolved = package["resolved"].as_str();
+        let public = |url: &str| url.starts_with("https://registry.npmjs.org/");
+        assert!(resolved.is_none_or(public), "{name}: {resolved:?}");
+    }
+}

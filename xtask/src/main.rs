@@ -1,0 +1,51 @@
+//! The workspace's own chores: `cargo xtask help` lists them.
+
+mod ci;
+mod command;
+mod metadata;
+mod purity;
+mod setup;
+mod spdx;
+mod tidy;
+mod tree;
+
+use std::process::ExitCode;
+
+use crate::setup::Node;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match arguments[..] {
+        ["ci"] => ci::ci(),
+        ["test"] => ci::test(),
+        ["tidy"] => tidy::tidy(),
+        ["purity"] => purity::purity(),
+        ["setup"] => setup::setup(Node::Required),
+        [] | ["help" | "--help" | "-h"] => {
+            eprint!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        _ => Err(format!("`{}` is not a task\n\n{HELP}", arguments.join(" "))),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("xtask: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// How a task ends: well, or with what to tell the person who ran it.
+type Outcome = Result<(), String>;
+
+const HELP: &str = "\
+usage: cargo xtask TASK
+
+  ci      every gate, in order; what the hosted workflow runs
+  test    setup, then every test
+  tidy    rules about the tree that no compiler knows
+  purity  what the compiled core imports from its environment: nothing
+  setup   installs the pinned packages of the JavaScript client tests
+";
