@@ -31,7 +31,6 @@ impl MockFal {
     }
 
     /// Settings of a mock.
-    #[must_use]
     pub fn builder() -> Builder {
         Builder { config: Config::default(), host: IpAddr::V4(Ipv4Addr::LOCALHOST), port: 0 }
     }

@@ -21,6 +21,13 @@ fn main() -> ExitCode {
         ["test"] => ci::test(),
         ["tidy"] => tidy::tidy(),
         ["purity"] => purity::purity(),
+        ["bench"] => command::run(&mut command::cargo(&[
+            "bench",
+            "--package",
+            "fal-conformance",
+            "--bench",
+            "cpu",
+        ])),
         ["setup"] => setup::setup(Node::Required),
         [] | ["help" | "--help" | "-h"] => {
             eprint!("{HELP}");
@@ -47,5 +54,6 @@ usage: cargo xtask TASK
   test    setup, then every test
   tidy    rules about the tree that no compiler knows
   purity  what the compiled core imports from its environment: nothing
+  bench   CPU of mock and client beside bare hyper, as ratios
   setup   installs the pinned packages of the JavaScript client tests
 ";

@@ -27,8 +27,8 @@ use crate::origin::Origin;
 /// it writes.
 pub(crate) struct Http1 {
     sender: http1::SendRequest<Outgoing>,
-    connection: http1::Connection<TokioIo<Counted>, Outgoing>,
-    ended: bool,
+    // Dropped as soon as it has ended: only that ends a request that it had not taken up yet.
+    connection: Option<http1::Connection<TokioIo<Counted>, Outgoing>>,
     gauge: Arc<Gauge>,
     origin: Origin,
     host: HeaderValue,
@@ -40,7 +40,7 @@ impl Http1 {
         let counted = TokioIo::new(Counted::new(stream, Arc::clone(&gauge)));
         let (sender, connection) = http1::Builder::new().handshake(counted).await?;
         let host = origin.host_header();
-        Ok(Self { sender, connection, ended: false, gauge, origin, host })
+        Ok(Self { sender, connection: Some(connection), gauge, origin, host })
     }
 
     pub(crate) const fn origin(&self) -> &Origin {
@@ -101,12 +101,15 @@ impl Http1 {
     /// After the end of an answer: whether another exchange can follow on this connection.
     pub(crate) fn is_reusable(&mut self, cx: &mut Context<'_>) -> bool {
         self.drive(cx); // Lets it see for itself that the exchange is over.
-        !self.ended && self.sender.is_ready() && self.gauge.write_error().is_none()
+        self.connection.is_some() && self.sender.is_ready() && self.gauge.write_error().is_none()
     }
 
     fn drive(&mut self, cx: &mut Context<'_>) {
-        // How it ends is told by the answer or its body.
-        self.ended = self.ended || Pin::new(&mut self.connection).poll(cx).is_ready();
+        if let Some(connection) = &mut self.connection
+            && Pin::new(connection).poll(cx).is_ready()
+        {
+            self.connection = None; // How it ended is told by the answer or its body.
+        }
     }
 }
 

@@ -10,8 +10,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::Cut;
 use super::body::{Body, Piece};
-use crate::model::exchange::Head;
-use crate::model::{Model, Output, Request, Response};
+use crate::model::{Head, Model, Output, Request, Response};
 
 /// What all connections and the timer share.
 #[derive(Debug)]

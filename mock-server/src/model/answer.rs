@@ -126,12 +126,9 @@ impl Answer {
             render::push_number(&mut out, u64::from(self.size.height));
             out.extend_from_slice(b",\"content_type\":\"image/png\"");
             if let Some(bytes) = file_sizes.get(usize::try_from(index).expect("at most four")) {
-                out.extend_from_slice(b",\"file_name\":");
-                render::push_string(
-                    &mut out,
-                    file.path(PNG_NAME).rsplit('/').next().unwrap_or_default(),
-                );
-                out.extend_from_slice(b",\"file_size\":");
+                out.extend_from_slice(b",\"file_name\":\"");
+                file.push_name(&mut out, PNG_NAME);
+                out.extend_from_slice(b"\",\"file_size\":");
                 render::push_number(&mut out, *bytes as u64);
             }
             out.push(b'}');

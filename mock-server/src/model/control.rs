@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
+use super::answer::Answer;
 use super::config::ATTEMPTS_MAX;
 use super::exchange::Output;
 use super::failure::Failure;
@@ -86,10 +87,8 @@ pub struct Counters {
     pub runs: u64,
     /// Sync runs whose caller went away.
     pub runs_abandoned: u64,
-    /// Jobs that ended well.
-    pub succeeded: u64,
-    /// Jobs that failed or were cancelled.
-    pub failed: u64,
+    /// Jobs that ended, well or not.
+    pub completed: u64,
     /// Cancels that found an unfinished job.
     pub cancels: u64,
     /// Status streams opened.
@@ -134,13 +133,13 @@ impl Model {
     /// Every job, the oldest first.
     #[must_use]
     pub fn jobs(&self) -> Vec<JobView> {
-        self.jobs.by_age().into_iter().map(|(id, job)| view(id, job)).collect()
+        self.jobs.by_age().into_iter().map(|(id, job)| view(id, self.config.seed, job)).collect()
     }
 
     /// One job.
     #[must_use]
     pub fn job(&self, request_id: RequestId) -> Option<JobView> {
-        self.jobs.get(request_id).map(|job| view(request_id, job))
+        self.jobs.get(request_id).map(|job| view(request_id, self.config.seed, job))
     }
 
     /// What has happened since the start.
@@ -222,12 +221,16 @@ impl Model {
     }
 }
 
-fn view(request_id: RequestId, job: &Job) -> JobView {
+fn view(request_id: RequestId, seed: u64, job: &Job) -> JobView {
     let (state, current) = match &job.state {
         State::Queued { .. } => (JobState::Queued, false),
         State::Running { .. } => (JobState::Running, true),
         State::Done { outcome: Outcome::Made(_), run } => (JobState::Succeeded, run.is_some()),
         State::Done { outcome: Outcome::Failed(_), run } => (JobState::Failed, run.is_some()),
+        State::Done { outcome: Outcome::Unread, run } => {
+            let is_valid = Answer::prepare(seed, job.endpoint.as_str(), &job.input).is_ok();
+            (if is_valid { JobState::Succeeded } else { JobState::Failed }, run.is_some())
+        }
     };
     JobView {
         request_id,

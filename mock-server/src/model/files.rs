@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::id::IdMap;
 use super::picture::Picture;
+use crate::render::HEX;
 
 /// Names one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,8 +19,29 @@ impl FileKey {
 
     /// The path on the CDN: `/files/{animal}/{32 digits}{rest}`.
     pub(crate) fn path(self, rest: &str) -> String {
-        let animal = ANIMALS[(self.0 % ANIMALS.len() as u128) as usize];
-        format!("/files/{animal}/{:032x}{rest}", self.0)
+        let mut path = Vec::with_capacity(64);
+        self.push_path(&mut path, rest);
+        String::from_utf8(path).expect("made of texts")
+    }
+
+    /// Writes the same path.
+    pub(crate) fn push_path(self, out: &mut Vec<u8>, rest: &str) {
+        out.extend_from_slice(b"/files/");
+        out.extend_from_slice(self.animal().as_bytes());
+        out.push(b'/');
+        self.push_name(out, rest);
+    }
+
+    /// Writes the last segment of the path.
+    pub(crate) fn push_name(self, out: &mut Vec<u8>, rest: &str) {
+        for byte in self.0.to_be_bytes() {
+            out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        }
+        out.extend_from_slice(rest.as_bytes());
+    }
+
+    fn animal(self) -> &'static str {
+        ANIMALS[(self.0 as u64 % ANIMALS.len() as u64) as usize]
     }
 
     /// The key that a path names, whatever follows it.
@@ -30,7 +52,7 @@ impl FileKey {
             return None;
         }
         let key = Self(u128::from_str_radix(digits, 16).ok()?);
-        (ANIMALS[(key.0 % ANIMALS.len() as u128) as usize] == animal).then_some(key)
+        (key.animal() == animal).then_some(key)
     }
 }
 

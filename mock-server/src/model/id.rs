@@ -25,12 +25,14 @@ impl RequestId {
     #[must_use]
     pub(crate) fn to_text(self) -> [u8; 36] {
         let mut text = [b'-'; 36];
-        let mut nibble = 32;
-        for (at, byte) in text.iter_mut().enumerate() {
-            if !matches!(at, 8 | 13 | 18 | 23) {
-                nibble -= 1;
-                *byte = HEX[usize::from((self.0 >> (nibble * 4)) as u8 & 15)];
+        let mut at = 0;
+        for (index, byte) in self.0.to_be_bytes().into_iter().enumerate() {
+            if matches!(index, 4 | 6 | 8 | 10) {
+                at += 1; // The dash that is there already.
             }
+            text[at] = HEX[usize::from(byte >> 4)];
+            text[at + 1] = HEX[usize::from(byte & 15)];
+            at += 2;
         }
         text
     }

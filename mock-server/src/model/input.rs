@@ -20,7 +20,7 @@ pub(crate) struct Input {
 pub(crate) struct Problem {
     loc: Vec<Step>,
     kind: &'static str,
-    msg: String,
+    msg: Box<str>,
     /// The offending value as JSON.
     input: Box<str>,
     ctx: Option<(&'static str, Value)>,
@@ -37,7 +37,7 @@ impl Problem {
     pub(crate) fn new(
         loc: &[&'static str],
         kind: &'static str,
-        msg: impl Into<String>,
+        msg: impl Into<Box<str>>,
         input: &Value,
     ) -> Self {
         let loc = loc.iter().map(|name| Step::Name(name)).collect();

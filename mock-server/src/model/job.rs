@@ -52,8 +52,29 @@ pub(crate) struct Attempt {
 /// How a job ended.
 #[derive(Clone, Debug)]
 pub(crate) enum Outcome {
+    /// As its input says, but nobody has asked yet. Only for short inputs of instant jobs.
+    Unread,
     Made(Arc<Answer>),
     Failed(Arc<Failure>),
+}
+
+impl Outcome {
+    /// What the model makes of an input.
+    pub(crate) fn of(prepared: Result<Answer, Failure>) -> Self {
+        match prepared {
+            Ok(answer) => Self::Made(Arc::new(answer)),
+            Err(failure) => Self::Failed(Arc::new(failure)),
+        }
+    }
+
+    /// The size of the result, about.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Unread => 0,
+            Self::Made(answer) => answer.bytes(),
+            Self::Failed(failure) => failure.bytes(),
+        }
+    }
 }
 
 /// The two classes of waiting; `normal` goes first.
@@ -114,8 +135,7 @@ impl Job {
         let headers: usize =
             self.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
         let outcome = match &self.state {
-            State::Done { outcome: Outcome::Made(answer), .. } => answer.bytes(),
-            State::Done { outcome: Outcome::Failed(failure), .. } => failure.bytes(),
+            State::Done { outcome, .. } => outcome.bytes(),
             State::Running { answer, .. } => answer.bytes(),
             State::Queued { .. } => 0,
         };

@@ -35,7 +35,9 @@ impl Jobs {
 
     pub(crate) fn insert(&mut self, id: RequestId, job: Job) {
         self.bytes += job.bytes();
-        self.unfinished.insert(job.age, id);
+        if !job.is_done() {
+            self.unfinished.insert(job.age, id);
+        }
         self.map.insert(id, Box::new(job));
     }
 
@@ -48,8 +50,12 @@ impl Jobs {
     pub(crate) fn finish(&mut self, id: RequestId, age: u64, until: Option<Instant>, large: bool) {
         // A retention beyond what the clock can say never ends: the job stays until it is evicted,
         // by way of the list of unfinished ones, which have no end either.
-        let Some(until) = until else { return };
-        if let Some(job) = self.map.get(&id) {
+        let Some(job) = self.map.get(&id) else { return };
+        let Some(until) = until else {
+            self.unfinished.insert(job.age, id);
+            return;
+        };
+        if !self.unfinished.is_empty() {
             self.unfinished.remove(&job.age);
         }
         self.finished[usize::from(large)].push_back(Finished { age, until, id });

@@ -18,10 +18,10 @@
 
 mod answer;
 mod auth;
-pub mod config;
+mod config;
 mod control;
 mod endpoint;
-pub mod exchange;
+mod exchange;
 mod failure;
 mod files;
 mod id;
@@ -45,9 +45,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use fal_protocol::rand::SplitMix64;
 
-pub use config::Config;
+pub use config::{
+    ATTEMPTS_MAX, BODY_BYTES_MAX, CANCEL_TIME, Config, EXCHANGES_MAX, JOBS_MAX,
+    LARGE_RESULT_BYTES_MIN, PING_INTERVAL, QUEUE_TIME, RETENTION, RETENTION_LARGE, RUN_TIME,
+    STORE_BYTES_MAX, TIME_MAX, UPLOAD_TIME_MAX,
+};
 pub use control::{Control, Counters, HEADERS_MAX, JobState, JobView};
-pub use exchange::{Door, Host, Output, Request, Response};
+pub use exchange::{Door, Head, Host, Output, Request, Response};
 pub use failure::Failure;
 pub use id::{ParseRequestIdError, RequestId};
 
@@ -371,22 +375,20 @@ impl Model {
     fn complete(&mut self, id: RequestId, before: usize, run: Option<Attempt>, outcome: Outcome) {
         let Some(job) = self.jobs.get_mut(id) else { return };
         job.epoch += 1;
-        let result_bytes = match &outcome {
-            Outcome::Made(answer) => answer.bytes(),
-            Outcome::Failed(failure) => failure.bytes(),
-        };
-        match outcome {
-            Outcome::Made(_) => self.counters.succeeded += 1,
-            Outcome::Failed(_) => self.counters.failed += 1,
-        }
+        let large = outcome.bytes() >= LARGE_RESULT_BYTES_MIN;
         job.state = State::Done { run, outcome };
         let after = job.bytes();
         self.jobs.recount(before, after);
-        let large = result_bytes >= config::LARGE_RESULT_BYTES_MIN;
+        self.retain(id, large);
+        self.changed(id);
+    }
+
+    /// Keeps a finished job for its time.
+    fn retain(&mut self, id: RequestId, large: bool) {
+        self.counters.completed += 1;
         let retention = if large { self.config.retention_large } else { self.config.retention };
         self.age += 1;
         self.jobs.finish(id, self.age, self.now.checked_add(retention), large);
-        self.changed(id);
     }
 
     /// Takes a queued job out of its line.

@@ -131,8 +131,14 @@ impl Canvas {
             self.line(margin, top, line, FontWeight::Bold, font.large);
             top += font.large.val() + LINE_GAP;
         }
-        let foot = format!("{endpoint}  {width}x{height}  fal-mock");
         let columns = (width - margin) / get_raster_width(FontWeight::Regular, font.small);
+        let mut foot = format!("{endpoint}  {width}x{height}  fal-mock");
+        // What does not fit goes word by word, and the endpoint letter by letter.
+        while foot.chars().count() > columns
+            && let Some((start, _)) = foot.rsplit_once("  ")
+        {
+            foot.truncate(start.len());
+        }
         let foot_top = height.saturating_sub(font.small.val() + margin / 4);
         self.shade(foot_top.saturating_sub(margin / 4), height, 140);
         let foot: String = foot.chars().take(columns).collect();

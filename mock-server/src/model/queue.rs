@@ -10,6 +10,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::answer::Answer;
 use super::auth::{self, Denied};
+use super::config::LARGE_RESULT_BYTES_MIN;
 use super::control::HEADERS_MAX;
 use super::exchange::{Door, Host, Request, Response};
 use super::failure::Failure;
@@ -72,6 +73,10 @@ impl Model {
         let Some((id, job)) = found else {
             return Some(reply::unknown_request(self.mint_other()));
         };
+        if matches!(job.state, State::Done { outcome: Outcome::Unread, .. }) {
+            self.read(id);
+        }
+        let Some(job) = self.jobs.get(id) else { return Some(reply::unknown_request(id)) };
         match operation {
             Operation::Status => Some(self.status(request, id, job)),
             Operation::Result => Some(self.result(&request.door, id)),
@@ -90,10 +95,11 @@ impl Model {
     }
 
     fn status(&self, request: &Request<'_>, id: RequestId, job: &Job) -> Response {
-        let mut addresses = Vec::with_capacity(400);
-        push_addresses(&mut addresses, &request.door, job.endpoint.app(), id);
-        let mut body = Vec::with_capacity(640);
-        self.push_status(&mut body, id, job, &addresses, wants_logs(request).then_some(0));
+        let wants_logs = wants_logs(request);
+        let mut body = Vec::with_capacity(if wants_logs { 2000 } else { 700 });
+        let addresses =
+            |out: &mut Vec<u8>| push_addresses(out, &request.door, job.endpoint.app(), id);
+        self.push_status(&mut body, id, job, addresses, wants_logs.then_some(0));
         // A failed job is a completed one: 200 as well (documented).
         let status = if job.is_done() { StatusCode::OK } else { StatusCode::ACCEPTED };
         reply::json(status, id, body)
@@ -105,7 +111,7 @@ impl Model {
         out: &mut Vec<u8>,
         id: RequestId,
         job: &Job,
-        addresses: &[u8],
+        addresses: impl FnOnce(&mut Vec<u8>),
         logs_from: Option<usize>,
     ) {
         match job.state {
@@ -119,7 +125,7 @@ impl Model {
         out.extend_from_slice(b",\"request_id\":\"");
         out.extend_from_slice(&id.to_text());
         out.extend_from_slice(b"\",");
-        out.extend_from_slice(addresses);
+        addresses(out);
         out.extend_from_slice(b",\"logs\":");
         match (&job.state, logs_from) {
             (State::Queued { .. }, from) if job.past.is_empty() || from.is_none() => {
@@ -184,6 +190,8 @@ impl Model {
             State::Queued { .. } | State::Running { .. } => {
                 reply::refuse(StatusCode::BAD_REQUEST, id, "Request is still in progress")
             }
+            // Worked out before this is called.
+            State::Done { outcome: Outcome::Unread, .. } => reply::unknown_request(id),
             State::Done { outcome: Outcome::Failed(failure), .. } => reply::failure(id, failure),
             State::Done { outcome: Outcome::Made(answer), run } => {
                 let time = run.map_or(Duration::ZERO, |run| run.until - run.since);
@@ -297,7 +305,7 @@ impl Model {
             input: request.body,
             headers: kept_headers(request.headers),
             age: self.age,
-            priority: match request.headers.get("x-fal-queue-priority") {
+            priority: match request.headers.get(PRIORITY) {
                 Some(value) if value.as_bytes().eq_ignore_ascii_case(b"low") => Priority::Low,
                 _ => Priority::Normal,
             },
@@ -311,11 +319,12 @@ impl Model {
             streams: Vec::new(),
             endpoint,
         };
-        let position = if self.config.instant {
-            self.insert_completed(id, job)
+        if self.config.instant {
+            self.insert_completed(id, job);
         } else {
-            self.insert_queued(id, job)
-        };
+            self.jobs.insert(id, job);
+            self.enqueue(id);
+        }
         let Some(job) = self.jobs.get(id) else { return reply::unknown_request(id) };
         let mut body = Vec::with_capacity(640);
         body.extend_from_slice(b"{\"status\":\"IN_QUEUE\",\"request_id\":\"");
@@ -323,42 +332,57 @@ impl Model {
         body.extend_from_slice(b"\",\"gateway_request_id\":\"");
         body.extend_from_slice(&id.to_text());
         body.extend_from_slice(b"\",\"queue_position\":");
-        render::push_number(&mut body, position as u64);
+        render::push_number(&mut body, self.position(job) as u64);
         body.push(b',');
         push_addresses(&mut body, &request.door, job.endpoint.app(), id);
         body.extend_from_slice(b",\"logs\":null,\"metrics\":{}}");
         reply::json(StatusCode::OK, id, body)
     }
 
-    fn insert_queued(&mut self, id: RequestId, job: Job) -> usize {
-        self.jobs.insert(id, job);
-        self.enqueue(id);
-        self.jobs.get(id).map_or(0, |job| self.position(job))
-    }
-
-    fn insert_completed(&mut self, id: RequestId, mut job: Job) -> usize {
+    /// Puts a job into the table that is over already. What came of it is worked out when somebody asks,
+    /// unless the input is long: then its result may be, which decides how long it is kept.
+    fn insert_completed(&mut self, id: RequestId, mut job: Job) {
         let outcome = match job.doom.take() {
             Some(failure) => Outcome::Failed(failure),
-            None => match Answer::prepare(self.config.seed, job.endpoint.as_str(), &job.input) {
-                Ok(answer) => Outcome::Made(Arc::new(answer)),
-                Err(failure) => Outcome::Failed(Arc::new(failure)),
-            },
+            None if job.input.len() <= UNREAD_BYTES_MAX => Outcome::Unread,
+            None => {
+                Outcome::of(Answer::prepare(self.config.seed, job.endpoint.as_str(), &job.input))
+            }
         };
-        let before = job.bytes();
-        self.jobs.insert(id, job);
+        let large = outcome.bytes() >= LARGE_RESULT_BYTES_MIN;
         let run = Attempt { since: self.now, until: self.now };
-        self.complete(id, before, Some(run), outcome);
-        0
+        job.state = State::Done { run: Some(run), outcome };
+        self.jobs.insert(id, job);
+        self.retain(id, large);
+    }
+
+    /// Works out what came of a job, if that was put off.
+    fn read(&mut self, id: RequestId) {
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        if let State::Done { outcome: outcome @ Outcome::Unread, .. } = &mut job.state {
+            *outcome =
+                Outcome::of(Answer::prepare(self.config.seed, job.endpoint.as_str(), &job.input));
+            let bytes = outcome.bytes();
+            self.jobs.recount(0, bytes);
+        }
     }
 }
 
 /// `prefix`, request id and operation of a path below a job, without outer slashes.
 fn split_job_path(path: &str) -> Option<(&str, &str, &str)> {
-    // The last one counts: `acme/requests/requests/{id}` belongs to the app `acme/requests`.
-    let separator = path.rfind("/requests/")?;
-    let (prefix, tail) = (&path[..separator], &path[separator + RESERVED_SEGMENT.len() + 2..]);
-    let (id, tail) = tail.split_once('/').unwrap_or((tail, ""));
-    Some((prefix, id, tail))
+    // The last `requests` counts: `acme/requests/requests/{id}` belongs to the app `acme/requests`. It
+    // is followed by the id and at most two segments of an operation.
+    let mut end = path.len();
+    for _ in 0..=3 {
+        let start = path.as_bytes()[..end].iter().rposition(|b| *b == b'/')?;
+        if &path[start + 1..end] == RESERVED_SEGMENT && end < path.len() {
+            let tail = &path[end + 1..];
+            let (id, tail) = tail.split_once('/').unwrap_or((tail, ""));
+            return Some((&path[..start], id, tail));
+        }
+        end = start;
+    }
+    None
 }
 
 /// Whether an address prefix means this endpoint: its app, or the app and any path below it.
@@ -416,10 +440,8 @@ fn wants_logs(request: &Request<'_>) -> bool {
 /// Source: docs.fal.ai, submit page: decimal seconds above 0.1, 400 `bad_request` otherwise
 /// (documented).
 pub(crate) fn start_timeout(request: &Request<'_>) -> Result<Option<Duration>, Failure> {
-    let Some(value) = request
-        .headers
-        .get("x-fal-request-start-timeout")
-        .or_else(|| request.headers.get("x-fal-request-timeout"))
+    let Some(value) =
+        request.headers.get(START_TIMEOUT).or_else(|| request.headers.get(START_TIMEOUT_OLD))
     else {
         return Ok(None);
     };
@@ -456,6 +478,14 @@ fn kept_headers(headers: &http::HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
         })
         .collect()
 }
+
+const PRIORITY: HeaderName = HeaderName::from_static("x-fal-queue-priority");
+const START_TIMEOUT: HeaderName = HeaderName::from_static("x-fal-request-start-timeout");
+const START_TIMEOUT_OLD: HeaderName = HeaderName::from_static("x-fal-request-timeout");
+
+/// Up to this length the input of an instant job is read late: neither its output nor four complaints that
+/// repeat it can be a large result.
+const UNREAD_BYTES_MAX: usize = 1024;
 
 /// Start timeouts up to this are refused.
 const START_TIMEOUT_SECS_MIN: f64 = 0.1;

@@ -1,6 +1,5 @@
 //! The run host: direct calls.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use fal_protocol::EndpointId;
@@ -81,10 +80,7 @@ impl Model {
         } else {
             Answer::prepare(seed, name, &request.body)
         };
-        match prepared {
-            Ok(answer) => Outcome::Made(Arc::new(answer)),
-            Err(failure) => Outcome::Failed(Arc::new(failure)),
-        }
+        Outcome::of(prepared)
     }
 
     /// The run time of a call is over.
@@ -97,6 +93,8 @@ impl Model {
 
     fn answer(&mut self, call: &Call) -> Response {
         match &call.outcome {
+            // Calls are judged when they come in.
+            Outcome::Unread => reply::unknown_request(call.id),
             Outcome::Failed(failure) => reply::failure(call.id, failure),
             Outcome::Made(answer) => {
                 let time = self.now.saturating_duration_since(call.since);

@@ -282,8 +282,9 @@ fn parse_range(text: &str, len: usize) -> Range {
 }
 
 fn etag(key: FileKey, len: usize) -> HeaderValue {
-    let path = key.path("");
-    ascii(&format!("\"{}-{len:x}\"", path.rsplit('/').next().unwrap_or_default()))
+    let mut text = b"\"".to_vec();
+    key.push_name(&mut text, &format!("-{len:x}\""));
+    HeaderValue::from_bytes(&text).expect("digits and punctuation")
 }
 
 fn ascii(text: &str) -> HeaderValue {

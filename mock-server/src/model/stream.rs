@@ -121,7 +121,8 @@ impl Model {
             let from = stream.wants_logs.then_some(stream.lines_sent);
             let mut event = Vec::with_capacity(640);
             event.extend_from_slice(b"data: ");
-            self.push_status(&mut event, id, job, &stream.addresses, from);
+            let addresses = |out: &mut Vec<u8>| out.extend_from_slice(&stream.addresses);
+            self.push_status(&mut event, id, job, addresses, from);
             event.extend_from_slice(b"\n\n");
             Some(Bytes::from(event))
         } else if self.now.saturating_duration_since(stream.last_at) >= self.config.ping_interval {

@@ -123,6 +123,7 @@ async fn a_connection_that_died_at_rest_is_replaced() {
                 if number > 0 {
                     return until_closed(&mut stream).await;
                 }
+                may_close.notified().await; // A reset would take the answer with it.
                 if orderly {
                     drop(stream)
                 } else {
@@ -179,6 +180,29 @@ async fn dropping_chunks_closes_and_finishing_them_keeps() {
     let second = chunks(&transport, get(address, "/")).await.unwrap();
     drop(second);
     joined(server).await;
+}
+
+#[tokio::test]
+async fn chunks_dropped_when_only_the_end_was_left_keep_their_connection() {
+    let transport = transport();
+    let address = peer(|number, mut stream| async move {
+        while !request(&mut stream).await.is_empty() {
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{number}\r\n0\r\n\r\n"
+            );
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    })
+    .await;
+    for _ in 0..3 {
+        let mut answer = chunks(&transport, get(address, "/")).await.unwrap();
+        assert_eq!(
+            in_time(answer.next()).await.unwrap().unwrap(),
+            "0",
+            "always the first connection"
+        );
+        drop(answer);
+    }
 }
 
 #[tokio::test]

@@ -129,9 +129,9 @@ fn the_queue_may_be_required_to_be_short() {
 fn results_are_kept_for_their_time() {
     let mut world = World::new(Config { instant: true, ..Config::default() });
     let small = world.submit(&submit());
-    let body = json!({"prompt": "x".repeat(config::LARGE_RESULT_BYTES_MIN)}).to_string();
+    let body = json!({"prompt": "x".repeat(LARGE_RESULT_BYTES_MIN)}).to_string();
     let large = world.submit(&Call::post("/acme/app", &body));
-    world.pass(config::RETENTION_LARGE - Duration::from_millis(1));
+    world.pass(RETENTION_LARGE - Duration::from_millis(1));
     assert_eq!(world.result(large).status(), StatusCode::OK);
     world.pass_ms(1);
     let gone = world.result(large);
@@ -140,7 +140,7 @@ fn results_are_kept_for_their_time() {
         (StatusCode::NOT_FOUND, json!({"status": "NOT_FOUND"}))
     );
     assert_eq!(world.status(small).0, StatusCode::OK);
-    world.pass(config::RETENTION - config::RETENTION_LARGE - Duration::from_millis(1));
+    world.pass(RETENTION - RETENTION_LARGE - Duration::from_millis(1));
     assert_eq!(world.status(small).0, StatusCode::OK);
     world.pass_ms(1);
     assert_eq!(
@@ -223,15 +223,12 @@ fn open_exchanges_are_bounded() {
 fn attempts_are_bounded() {
     let mut world = World::new(Config::default());
     let id = world.submit(&submit());
-    for attempt in 1..=config::ATTEMPTS_MAX {
+    for attempt in 1..=ATTEMPTS_MAX {
         world.pass_ms(200);
-        assert_eq!(
-            world.control(Control::Requeue { request_id: id }),
-            attempt < config::ATTEMPTS_MAX
-        );
+        assert_eq!(world.control(Control::Requeue { request_id: id }), attempt < ATTEMPTS_MAX);
     }
     world.pass_ms(800);
-    assert_eq!(world.model.job(id).unwrap().attempts, config::ATTEMPTS_MAX);
+    assert_eq!(world.model.job(id).unwrap().attempts, ATTEMPTS_MAX);
 }
 
 #[test]

@@ -82,7 +82,7 @@ fn uploads_need_a_fresh_signature() {
         let response = world.ask(&Call::put(&bad).on(Host::Cdn).with_body("x"));
         assert_eq!(response.status(), StatusCode::FORBIDDEN, "{bad}");
     }
-    world.pass(config::UPLOAD_TIME_MAX);
+    world.pass(UPLOAD_TIME_MAX);
     assert_eq!(
         world.ask(&Call::put(&upload).on(Host::Cdn).with_body("x")).status(),
         StatusCode::OK
