@@ -8,3 +8,10 @@ mod render;
 
 pub use self::http::Seen;
 pub use mock::{Builder, MockFal};
+
+/// Tests move mocks between tasks and share them.
+const _: () = {
+    const fn is_shareable<T: Send + Sync>() {}
+    is_shareable::<MockFal>();
+    is_shareable::<model::Model>();
+};

@@ -1,5 +1,7 @@
 //! Our own client against the mock, through sockets.
 
+#![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it")]
+
 mod calls;
 mod custom;
 mod endings;

@@ -1,5 +1,7 @@
 //! The official JavaScript client, unmodified, against the mock.
 
+#![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -124,9 +126,11 @@ impl Mocks {
         let jobs = self.fast.jobs();
         let low = jobs.iter().find(|job| job.endpoint == "acme/low").expect("it was submitted");
         assert!(low.is_low_priority);
-        assert!(low.headers.iter().any(|(name, value)| {
-            name == "x-fal-runner-hint" && value == "lora-1"
-        }));
+        assert!(
+            low.headers
+                .iter()
+                .any(|(name, value)| { name == "x-fal-runner-hint" && value == "lora-1" })
+        );
         assert!(jobs.iter().filter(|job| job.endpoint != "acme/low").all(|j| !j.is_low_priority));
 
         let job = |endpoint: &str| {

@@ -2,7 +2,9 @@
 
 mod client;
 mod js_client;
+mod machines;
 mod odd_http;
 mod readme;
+mod simulation;
 mod support;
 mod vectors;

@@ -1,5 +1,7 @@
 //! What several files of the suite need.
 
+#![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it")]
+
 pub(crate) mod raw;
 
 use std::time::{Duration, Instant};
@@ -33,10 +35,7 @@ pub(crate) fn in_time<T>(work: impl IntoFuture<Output = T>) -> impl Future<Outpu
 /// A client of a server on this machine that repeats as it always would, but without long rests.
 pub(crate) fn builder(url: &str) -> Builder {
     let (base, max) = (Duration::from_millis(1), Duration::from_millis(5));
-    Client::builder()
-        .base_url(url)
-        .key(KEY)
-        .retry(RetryPolicy::default().with_backoff(base, max))
+    Client::builder().base_url(url).key(KEY).retry(RetryPolicy::default().with_backoff(base, max))
 }
 
 pub(crate) fn client(url: &str) -> Client {

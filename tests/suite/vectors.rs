@@ -61,6 +61,7 @@ fn runner(area: &str) -> Run {
         "endpoint" => endpoint::run,
         "errors" => errors::run,
         "sse" => sse::run,
+        "queue" | "run" | "upload" => fal_conformance::machines::run,
         other => panic!("no runner for the area {other:?}"),
     }
 }

@@ -138,6 +138,8 @@ mod tests {
         ] {
             let line = format!("\n  {:<4} {} ", exit as u8, exit.name());
             assert!(TABLE.contains(&line), "{line:?}");
+            let row = format!("\n| {} | `{}` |", exit as u8, exit.name());
+            assert!(include_str!("../README.md").contains(&row), "{row:?}");
         }
     }
 }

@@ -44,26 +44,44 @@ pub(crate) struct Global {
 /// What can be done.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Show a whole run, offline: upload, queue, logs, a real picture on disk; takes 2 seconds
+    /// Show a whole run, offline: uploads, queue, logs, a real picture on disk; takes a second or two
+    ///
+    /// Starts a mock of fal.ai inside this process, uploads a picture, a pose and an archive to it,
+    /// runs fal-ai/controlnet-ip-adapter through its queue, and saves the picture that comes out.
+    /// No key, no network, no cost. With --live the same goes to the real service.
     Demo(Demo),
     /// Run a model: upload the files, submit, follow, print the result and save its media
+    ///
+    /// Ctrl-C asks the service to cancel the job; a second one leaves at once and the job goes on.
+    /// The job's handle is told as soon as there is one: `fal-cli result HANDLE --wait` comes back.
     Run(Run),
     /// Put a job into the queue and print its handle
+    ///
+    /// On a terminal and with -r the handle is text (fal-ai/flux/dev/requests/ID), else JSON lines;
+    /// `fal-cli result` takes either.
     Submit(Submit),
     /// Tell where a job is
+    ///
+    /// Asking is free, and a job that failed is an answer too: the exit code is 0. With --watch it
+    /// tells whether the job failed.
     Status(Status),
     /// Take the result of a job
+    ///
+    /// The service keeps a result for an hour, one of 10 KB and more for six minutes.
     Result(ResultFlags),
     /// Ask the service to cancel a job
+    ///
+    /// A job that waits never runs; one that runs is told to stop and may finish all the same. What
+    /// the service says is an answer: the exit code is 0 unless it does not know the job.
     Cancel(Cancel),
-    /// Put files where models can read them, and print their addresses
+    /// Put files where models can read them, and print their addresses, in order
+    ///
+    /// `run` and `submit` do this by themselves for key@file. The addresses are public to whoever
+    /// knows them.
     Upload(Upload),
 }
 
-/// Starts a mock of fal.ai inside this process, uploads a picture, a pose and an archive to it, runs
-/// fal-ai/controlnet-ip-adapter through its queue, and saves the picture that comes out.
-///
-/// No key, no network, no cost. With --live the same goes to the real service.
+/// Flags of `demo`.
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
     /// Use the real service, which costs money; needs FAL_KEY
@@ -83,10 +101,7 @@ pub(crate) struct Demo {
     pub(crate) out: PathBuf,
 }
 
-/// Runs a model through the queue: uploads the files of the input, submits, follows the job, takes
-/// the result.
-///
-/// Ctrl-C asks the service to cancel the job; a second one leaves at once and the job goes on.
+/// Flags of `run`.
 #[derive(Debug, Args)]
 #[command(after_long_help = input::HELP, after_help = SEE_MORE)]
 pub(crate) struct Run {
@@ -118,10 +133,7 @@ pub(crate) struct Run {
     pub(crate) poll: bool,
 }
 
-/// Puts a job into the queue and prints its handle.
-///
-/// On a terminal and with -r the handle is text (fal-ai/flux/dev/requests/ID), else JSON lines;
-/// `fal-cli result` takes either.
+/// Flags of `submit`.
 #[derive(Debug, Args)]
 #[command(after_long_help = input::HELP, after_help = SEE_MORE)]
 pub(crate) struct Submit {
@@ -164,7 +176,7 @@ pub(crate) struct Call {
     pub(crate) headers: Vec<(String, String)>,
 }
 
-/// Tells where a job is. Asking is free, and a job that failed is an answer too: the exit code is 0.
+/// Flags of `status`.
 #[derive(Debug, Args)]
 pub(crate) struct Status {
     /// The job; see `fal-cli --help`
@@ -179,8 +191,7 @@ pub(crate) struct Status {
     pub(crate) watch: bool,
 }
 
-/// Takes the result of a job. The service keeps it for an hour, results of 10 KB and more for six
-/// minutes.
+/// Flags of `result`.
 #[derive(Debug, Args)]
 pub(crate) struct ResultFlags {
     /// The job; see `fal-cli --help`
@@ -199,18 +210,14 @@ pub(crate) struct ResultFlags {
     pub(crate) out: Option<PathBuf>,
 }
 
-/// Asks the service to cancel a job. A job that waits never runs; one that runs is told to stop and
-/// may finish all the same.
+/// Flags of `cancel`.
 #[derive(Debug, Args)]
 pub(crate) struct Cancel {
     /// The job; see `fal-cli --help`
     pub(crate) handle: String,
 }
 
-/// Puts files where models can read them, and prints their addresses, in order.
-///
-/// `run` and `submit` do this by themselves for key@file. Uploads are free; the addresses are public
-/// to whoever knows them.
+/// Flags of `upload`.
 #[derive(Debug, Args)]
 pub(crate) struct Upload {
     /// The files; - for stdin
@@ -289,7 +296,8 @@ HANDLE names a job: fal-ai/flux/dev/requests/ID, an address of the job at the se
 
 On a terminal stdout gets the result, indented; progress goes to stderr. When stdout is no terminal,
 or with --json, stdout gets JSON lines: {\"event\":\"submitted\",\"handle\":{...}} and so on; the last
-is {\"event\":\"result\",...} or {\"event\":\"error\",...}. With -r stdout gets only the result, for | jq.";
+is {\"event\":\"result\",...} or {\"event\":\"error\",...}. With -r stdout gets only the result, for | jq.
+Problems are told on stderr in any case. NO_COLOR is heeded.";
 
 #[cfg(test)]
 mod tests {

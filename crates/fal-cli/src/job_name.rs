@@ -12,17 +12,14 @@ use crate::problem::Problem;
 /// Reads HANDLE: text, an address, JSON, `@file` or `-`.
 pub(crate) fn read(argument: &str) -> Result<Handle, Problem> {
     let (content, place) = match argument.strip_prefix('@') {
-        _ if argument == "-" => (input::read_stdin_text()?, "stdin: "),
+        _ if argument == "-" => (input::read_stdin_text()?, "stdin: ".to_owned()),
         Some(path) => {
             let text = std::fs::read_to_string(Path::new(path));
-            (text.map_err(|error| Problem::file(path, &error))?, argument)
+            (text.map_err(|error| Problem::file(path, &error))?, format!("{path}: "))
         }
-        None => (argument.to_owned(), ""),
+        None => (argument.to_owned(), String::new()),
     };
-    parse(&content).map_err(|problem| {
-        let place = if place.starts_with('@') { format!("{}: ", &place[1..]) } else { place.into() };
-        Problem::usage(format!("{place}{problem}"))
-    })
+    parse(&content).map_err(|problem| Problem::usage(format!("{place}{problem}")))
 }
 
 /// A handle, or the last one in JSON lines of `run` and `submit`.

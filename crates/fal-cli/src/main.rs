@@ -1,4 +1,3 @@
-//! `fal-cli`: fal.ai from the command line.
 #![doc = include_str!("../README.md")]
 
 mod args;

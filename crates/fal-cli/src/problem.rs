@@ -88,9 +88,12 @@ fn hints(error: &Error, global: &Global) -> Vec<String> {
                 "the service keeps a result for an hour, one of 10 KB and more for six minutes"
                     .to_owned(),
             ),
-            Some(404) => hints
-                .push("look up the name of the model at https://fal.ai/models".to_owned()),
-            Some(429) => hints.push("the service is busy with other requests: try later".to_owned()),
+            Some(404) => {
+                hints.push("look up the name of the model at https://fal.ai/models".to_owned())
+            }
+            Some(429) => {
+                hints.push("the service is busy with other requests: try later".to_owned())
+            }
             _ if api.is_retryable() => {
                 hints.push("the service says that this passes: try again".to_owned());
             }

@@ -2,7 +2,7 @@ use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use fal_protocol::error::{ApiError, InputError};
@@ -55,6 +55,9 @@ impl Download {
     }
 
     /// Sets when to give up. Default [`DOWNLOAD_DEADLINE_DEFAULT`].
+    ///
+    /// A server from which nothing comes is given up earlier, after
+    /// [`Builder::attempt_timeout`](crate::Builder::attempt_timeout).
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
@@ -97,14 +100,15 @@ impl Download {
     }
 
     /// Opens it; redirects are followed, refusals that pass with time repeated.
-    async fn open(self, limit: Option<std::time::Instant>) -> Result<Body, Error> {
+    async fn open(self, limit: Option<Instant>) -> Result<Body, Error> {
+        let idle = self.client.settings().attempt_timeout;
         if self.url.starts_with("data:") {
             let content = fal_protocol::data_uri::decode(&self.url)
                 .map_err(|e| bad_address("data:", &e.to_string()))?
                 .bytes;
             let total = Some(content.len() as u64);
             let whole = futures_util::stream::iter([Ok(content)]);
-            return Ok(Body::new(Box::pin(whole), total, self.bytes_max, self.on_progress));
+            return Ok(Body::new(Box::pin(whole), total, idle, self.bytes_max, self.on_progress));
         }
         let mut uri: Uri =
             self.url.parse().map_err(|_| bad_address(&self.url, "it is not a URL"))?;
@@ -123,7 +127,7 @@ impl Download {
                 continue;
             }
             if !head.status().is_success() {
-                let mut body = Body::new(chunks, None, ERROR_BYTES_MAX, None);
+                let mut body = Body::new(chunks, None, idle, ERROR_BYTES_MAX, None);
                 let mut text = BytesMut::new();
                 while let Ok(Some(chunk)) = body.next(limit).await {
                     text.extend_from_slice(&chunk);
@@ -133,7 +137,7 @@ impl Download {
             }
             let total = head.headers().get(header::CONTENT_LENGTH);
             let total = total.and_then(|length| length.to_str().ok()?.parse().ok());
-            return Ok(Body::new(chunks, total, self.bytes_max, self.on_progress));
+            return Ok(Body::new(chunks, total, idle, self.bytes_max, self.on_progress));
         }
     }
 }
@@ -142,7 +146,7 @@ impl Download {
 async fn get(
     client: &Client,
     uri: &Uri,
-    limit: Option<std::time::Instant>,
+    limit: Option<Instant>,
 ) -> Result<(Head, ChunkStream), Error> {
     let settings = client.settings();
     let mut jitter = fal_protocol::rand::SplitMix64::new(crate::client::new_seed());
@@ -151,7 +155,8 @@ async fn get(
         let mut request = Request::new(Method::GET, uri.clone()).with_expect(Expect::Chunks);
         request.headers.insert(header::USER_AGENT, settings.user_agent.clone());
         request.headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
-        let answer = within(limit, client.transport().send(Exchange::new(request))).await;
+        let answer = client.transport().send(Exchange::new(request));
+        let answer = within(limit, settings.attempt_timeout, answer).await;
         let passes = match &answer {
             Ok(Answer::Chunks(head, _)) => matches!(head.status().as_u16(), 429 | 500 | 502..=504),
             Ok(Answer::Whole(response)) => {
@@ -179,27 +184,70 @@ async fn get(
     }
 }
 
+/// Awaits one step of a download: until the deadline, and not longer than `idle`.
 async fn within<T>(
-    limit: Option<std::time::Instant>,
+    limit: Option<Instant>,
+    idle: Duration,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    let Some(limit) = limit else { return work.await };
-    match tokio::time::timeout_at(limit.into(), work).await {
+    let patience = now().checked_add(idle);
+    let Some(until) = limit.into_iter().chain(patience).min() else { return work.await };
+    match tokio::time::timeout_at(until.into(), work).await {
         Ok(result) => result,
-        Err(_) => Err(Failure::read(FailureKind::Timeout, "the download did not end in time")),
+        Err(_) if limit == Some(until) => {
+            Err(Failure::read(FailureKind::Timeout, "the download did not end in time"))
+        }
+        Err(_) => Err(Failure::read(FailureKind::Timeout, format!("nothing came within {idle:?}"))),
     }
 }
 
+/// Where a redirect leads, absolute.
 fn redirect(base: &Uri, head: &Head) -> Option<Uri> {
     let text = head.headers().get(header::LOCATION)?.to_str().ok()?;
-    let absolute = match text.starts_with('/') {
-        true => format!("{}://{}{text}", base.scheme_str()?, base.authority()?),
-        false => text.to_owned(),
-    };
-    let uri: Uri = absolute.parse().ok()?;
+    let text = text.split('#').next().unwrap_or_default().trim();
+    let uri: Uri = resolve(base, text)?.parse().ok()?;
     // From https there is no way back to http.
     let downgrade = base.scheme_str() == Some("https") && uri.scheme_str() != Some("https");
-    (!downgrade && uri.authority().is_some()).then_some(uri)
+    let has_user = uri.authority().is_none_or(|authority| authority.as_str().contains('@'));
+    (!downgrade && !has_user).then_some(uri)
+}
+
+/// An address that may be relative, as RFC 3986 section 5 resolves it.
+fn resolve(base: &Uri, text: &str) -> Option<String> {
+    let (scheme, authority) = (base.scheme_str()?, base.authority()?);
+    let has_scheme = text.find([':', '/', '?']).is_some_and(|at| text[at..].starts_with(':'));
+    if text.is_empty() || has_scheme {
+        return (!text.is_empty()).then(|| text.to_owned());
+    }
+    if text.starts_with("//") {
+        return Some(format!("{scheme}:{text}"));
+    }
+    let (path, query) = text.split_at(text.find('?').unwrap_or(text.len()));
+    let folder = base.path().rsplit_once('/').map_or("", |(folder, _)| folder);
+    let path = match path {
+        "" => base.path().to_owned(),
+        path if path.starts_with('/') => without_dots(path),
+        path => without_dots(&format!("{folder}/{path}")),
+    };
+    Some(format!("{scheme}://{authority}{path}{query}"))
+}
+
+fn without_dots(path: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    let mut parts = path.split('/').skip(1).peekable();
+    while let Some(part) = parts.next() {
+        if !matches!(part, "." | "..") {
+            kept.push(part);
+            continue;
+        }
+        if part == ".." {
+            kept.pop();
+        }
+        if parts.peek().is_none() {
+            kept.push(""); // A folder: its slash stays.
+        }
+    }
+    format!("/{}", kept.join("/"))
 }
 
 fn bad_address(url: &str, problem: &str) -> InputError {
@@ -245,6 +293,8 @@ impl IntoFuture for Download {
 /// A file on its way in, counted.
 struct Body {
     chunks: ChunkStream,
+    /// Longest wait for a piece.
+    idle: Duration,
     done: u64,
     total: Option<u64>,
     bytes_max: u64,
@@ -255,14 +305,15 @@ impl Body {
     fn new(
         chunks: ChunkStream,
         total: Option<u64>,
+        idle: Duration,
         bytes_max: u64,
         on_progress: Option<OnProgress>,
     ) -> Self {
-        Self { chunks, done: 0, total, bytes_max, on_progress }
+        Self { chunks, idle, done: 0, total, bytes_max, on_progress }
     }
 
-    async fn next(&mut self, limit: Option<std::time::Instant>) -> Result<Option<Bytes>, Error> {
-        let next = within(limit, async { self.chunks.next().await.transpose() }).await;
+    async fn next(&mut self, limit: Option<Instant>) -> Result<Option<Bytes>, Error> {
+        let next = within(limit, self.idle, async { self.chunks.next().await.transpose() }).await;
         let chunk = next.map_err(|failure| Error::new(ErrorKind::Transport(failure)))?;
         if let Some(chunk) = &chunk {
             self.done += chunk.len() as u64;
@@ -298,3 +349,36 @@ pub const DOWNLOAD_BYTES_MAX: u64 = 16 << 30;
 pub const DOWNLOAD_DEADLINE_DEFAULT: Duration = Duration::from_secs(6 * 3600);
 const REDIRECTS_MAX: u32 = 5;
 const ERROR_BYTES_MAX: u64 = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relative_addresses_are_resolved() {
+        // The examples of RFC 3986 section 5.4 that concern http.
+        let base: Uri = "http://a/b/c/d;p?q".parse().unwrap();
+        for (text, expected) in [
+            ("g", "http://a/b/c/g"),
+            ("./g", "http://a/b/c/g"),
+            ("g/", "http://a/b/c/g/"),
+            ("/g", "http://a/g"),
+            ("//g", "http://g"),
+            ("?y", "http://a/b/c/d;p?y"),
+            ("g?y", "http://a/b/c/g?y"),
+            (";x", "http://a/b/c/;x"),
+            (".", "http://a/b/c/"),
+            ("..", "http://a/b/"),
+            ("../g", "http://a/b/g"),
+            ("../../../g", "http://a/g"),
+            ("/./g", "http://a/g"),
+            ("g..", "http://a/b/c/g.."),
+            ("./g/.", "http://a/b/c/g/"),
+            ("g?y/../x", "http://a/b/c/g?y/../x"),
+            ("https://h:1/x", "https://h:1/x"),
+        ] {
+            assert_eq!(resolve(&base, text).as_deref(), Some(expected), "{text}");
+        }
+        assert_eq!(resolve(&base, ""), None);
+    }
+}

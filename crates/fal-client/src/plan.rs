@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use fal_protocol::EndpointId;
 use fal_protocol::options::Options;
 
@@ -10,7 +11,7 @@ use crate::drive::now;
 use crate::error::Error;
 use crate::event::Event;
 use crate::input::{Input, IntoInput};
-use crate::prepare::Prepare;
+use crate::prepare::{Prepare, PrepareStep};
 
 pub(crate) type OnUpdate = Box<dyn FnMut(&Event) + Send>;
 
@@ -48,6 +49,21 @@ impl Plan {
         }
     }
 
+    /// Begins, and waits until the files of the input are where they belong.
+    pub(crate) async fn ready(&mut self) -> Result<(EndpointId, Bytes, Option<Instant>), Error> {
+        let (endpoint, mut prepare, deadline) = self.begin()?;
+        loop {
+            match std::future::poll_fn(|cx| prepare.poll_step(cx)).await {
+                PrepareStep::Event(event) => self.tell(event),
+                PrepareStep::Done(input) => return Ok((endpoint, input?, deadline)),
+            }
+        }
+    }
+
+    pub(crate) fn tell(&mut self, event: impl Into<Event>) {
+        tell(&mut self.on_update, &event.into());
+    }
+
     /// Begins: the deadline counts from here.
     pub(crate) fn begin(&mut self) -> Result<(EndpointId, Prepare, Option<Instant>), Error> {
         if let Some(problem) = self.problem.take() {
@@ -62,6 +78,12 @@ impl Plan {
 
     fn refuse(&mut self, error: Error) {
         self.problem.get_or_insert(error);
+    }
+}
+
+pub(crate) fn tell(on_update: &mut Option<OnUpdate>, event: &Event) {
+    if let Some(on_update) = on_update {
+        on_update(event);
     }
 }
 

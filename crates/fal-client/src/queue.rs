@@ -15,8 +15,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::input::IntoInput;
 use crate::output::Output;
-use crate::plan::{OnUpdate, Plan, plan_setters, queue_setters};
-use crate::prepare::PrepareStep;
+use crate::plan::{OnUpdate, Plan, plan_setters, queue_setters, tell};
 use crate::subscribe::DEADLINE_DEFAULT;
 
 /// The queue of one endpoint, step by step.
@@ -163,27 +162,15 @@ impl IntoFuture for Submit {
 
     fn into_future(mut self) -> Self::IntoFuture {
         Box::pin(async move {
-            let (endpoint, mut prepare, deadline) = self.plan.begin()?;
-            let mut on_update = self.plan.on_update;
-            let mut tell = |event: Event| {
-                if let Some(on_update) = &mut on_update {
-                    on_update(&event);
-                }
-            };
-            let input = loop {
-                match std::future::poll_fn(|cx| prepare.poll_step(cx)).await {
-                    PrepareStep::Event(event) => tell(event),
-                    PrepareStep::Done(result) => break result?,
-                }
-            };
+            let (endpoint, input, deadline) = self.plan.ready().await?;
             let span = tracing::debug_span!("submit", endpoint = %endpoint);
             let mut config = SubmitConfig::new(endpoint, input);
-            config.options = self.plan.options;
+            config.options = self.plan.options.clone();
             config.deadline = deadline;
             let machine =
                 queue::Submit::new(now(), new_seed(), self.plan.client.settings(), config)?;
             let driver = Driver::new(machine, self.plan.client.transport(), span);
-            driver.finish(|event| tell(event.into())).await
+            driver.finish(|event| self.plan.tell(event)).await
         })
     }
 }
@@ -239,13 +226,10 @@ impl IntoFuture for Watch {
             let machine =
                 queue::Watch::new(now(), new_seed(), settings, self.handle.clone(), self.config)?;
             let driver = Driver::new(machine, self.client.transport(), span);
-            let mut on_update = self.on_update;
-            let completed = driver.finish(|event| {
-                if let Some(on_update) = &mut on_update {
-                    on_update(&event.into());
-                }
-            });
-            let completed = completed.await?.into_result();
+            let completed = driver
+                .finish(|event| tell(&mut self.on_update, &event.into()))
+                .await?
+                .into_result();
             completed.map_err(|error| error.with_handle(Some(self.handle)).into())
         })
     }

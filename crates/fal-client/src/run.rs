@@ -9,10 +9,8 @@ use http::Method;
 use crate::client::{Client, new_seed};
 use crate::drive::{Driver, now};
 use crate::error::Error;
-use crate::event::Event;
 use crate::output::Output;
 use crate::plan::{Plan, plan_setters};
-use crate::prepare::PrepareStep;
 
 /// A direct run: `.await` it for its [`Output`].
 ///
@@ -61,27 +59,15 @@ impl IntoFuture for Run {
 
     fn into_future(mut self) -> Self::IntoFuture {
         Box::pin(async move {
-            let (endpoint, mut prepare, deadline) = self.plan.begin()?;
-            let mut on_update = self.plan.on_update;
-            let mut tell = |event: Event| {
-                if let Some(on_update) = &mut on_update {
-                    on_update(&event);
-                }
-            };
-            let input = loop {
-                match std::future::poll_fn(|cx| prepare.poll_step(cx)).await {
-                    PrepareStep::Event(event) => tell(event),
-                    PrepareStep::Done(result) => break result?,
-                }
-            };
+            let (endpoint, input, deadline) = self.plan.ready().await?;
             let span = tracing::debug_span!("run", endpoint = %endpoint);
             let mut config = run::Config::new(endpoint, input);
             config.method = self.method;
-            config.options = self.plan.options;
+            config.options = self.plan.options.clone();
             config.deadline = deadline;
             let machine = run::Run::new(now(), new_seed(), self.plan.client.settings(), config)?;
             let driver = Driver::new(machine, self.plan.client.transport(), span);
-            driver.finish(|event| tell(event.into())).await.map(Output::direct)
+            driver.finish(|event| self.plan.tell(event)).await.map(Output::direct)
         })
     }
 }

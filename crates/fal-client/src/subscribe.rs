@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::machines::Step;
 use crate::output::Output;
-use crate::plan::{OnUpdate, Plan, plan_setters, queue_setters};
+use crate::plan::{OnUpdate, Plan, plan_setters, queue_setters, tell};
 use crate::prepare::{Prepare, PrepareStep};
 
 /// A job to be done: `.await` it for its [`Output`], or [`start`](Self::start) it and follow its events.
@@ -256,9 +256,7 @@ impl Subscription {
                     }
                 },
             };
-            if let Some(on_update) = &mut self.on_update {
-                on_update(&event);
-            }
+            tell(&mut self.on_update, &event);
             return Poll::Ready(Some(event));
         }
     }

@@ -16,7 +16,7 @@ use crate::event::Event;
 use crate::input::FileInput;
 use crate::machines::Step;
 use crate::media::content_type_of;
-use crate::plan::OnUpdate;
+use crate::plan::{OnUpdate, tell};
 use crate::transport::Source;
 
 /// Where the content of a file comes from.
@@ -124,11 +124,7 @@ impl IntoFuture for Upload {
             let mut upload = FileUpload::new(self.client, self.file, deadline);
             loop {
                 match std::future::poll_fn(|cx| upload.poll_step(cx)).await {
-                    FileStep::Event(event) => {
-                        if let Some(on_update) = &mut self.on_update {
-                            on_update(&event);
-                        }
-                    }
+                    FileStep::Event(event) => tell(&mut self.on_update, &event),
                     FileStep::Done(result) => return result,
                 }
             }

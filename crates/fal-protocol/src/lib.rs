@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+#[doc(hidden)]
+pub mod __fuzz;
 pub mod answer;
 pub mod auth;
 mod call;

@@ -8,3 +8,5 @@ mod properties;
 mod script;
 mod service;
 mod tables;
+
+pub(crate) use driver::epoch;

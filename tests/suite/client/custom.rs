@@ -10,9 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use fal_client::transport::{Answer, ChunkStream, Exchange, Source, Transport};
-use fal_client::{
-    Aftermath, CancelOutcome, Client, ErrorKind, Event, OnDeadline, RetryPolicy,
-};
+use fal_client::{Aftermath, CancelOutcome, Client, ErrorKind, Event, OnDeadline, RetryPolicy};
 use fal_protocol::wire::{Body, Expect, Failure, FailureKind, Request, Sent};
 use futures_util::stream::{self, StreamExt};
 use serde_json::{Value, json};
@@ -260,12 +258,14 @@ async fn a_transport_is_given_the_source_of_an_upload() {
 
 /// A transport that does as its script says: the step, and how often it was asked for before.
 struct Fake {
-    script: Box<dyn Fn(&str, usize) -> Reply + Send + Sync>,
+    script: Script,
     /// Steps and addresses, in order.
     sent: Mutex<Vec<(&'static str, String)>>,
     dropped: Arc<AtomicUsize>,
     uploaded: AtomicUsize,
 }
+
+type Script = Box<dyn Fn(&str, usize) -> Reply + Send + Sync>;
 
 struct Reply {
     after: Duration,

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::support::raw::{Act, Raw, well};
-use crate::support::{FLUX, client, eventually, in_time};
+use crate::support::{FLUX, client, eventually, in_time, name};
 
 #[tokio::test]
 async fn an_invalid_input_names_every_field() {
@@ -27,11 +27,8 @@ async fn an_invalid_input_names_every_field() {
         assert_eq!(error.status(), Some(StatusCode::UNPROCESSABLE_ENTITY));
         assert!(!error.is_retryable());
         assert!(error.request_id().is_some());
-        let mut problems: Vec<(String, &str)> = error
-            .fields()
-            .iter()
-            .map(|field| (field.path(), field.error_type.as_str()))
-            .collect();
+        let mut problems: Vec<(String, &str)> =
+            error.fields().iter().map(|field| (field.path(), field.error_type.as_str())).collect();
         problems.sort();
         let missing = |name: &str| (name.to_owned(), "missing");
         let expected = [
@@ -48,9 +45,11 @@ async fn an_invalid_input_names_every_field() {
 #[tokio::test]
 async fn a_failed_job_is_an_error_with_its_handle() {
     let mock = MockFal::builder().instant().start().await.unwrap();
-    for (status, error_type, is_retryable) in
-        [(500, "runner_server_error", true), (504, "request_timeout", true), (400, "bad_request", false)]
-    {
+    for (status, error_type, is_retryable) in [
+        (500, "runner_server_error", true),
+        (504, "request_timeout", true),
+        (400, "bad_request", false),
+    ] {
         let status = StatusCode::from_u16(status).unwrap();
         mock.fail_next(Failure::request_error(status, error_type, "it fell over"));
         let before = mock.requests().len();
@@ -115,6 +114,59 @@ async fn at_the_deadline_the_job_can_be_left() {
 
     assert!(mock.control(Control::Finish { request_id: id(&handle) }));
     in_time(client(&mock.url()).attach(handle)).await.expect("nothing is lost");
+}
+
+#[tokio::test]
+async fn deadlines_of_any_length_are_fine() {
+    let mock = MockFal::builder().instant().start().await.unwrap();
+    let client = client(&mock.url());
+    let input = json!({ "prompt": "a cat" });
+    let error = in_time(client.subscribe(FLUX).deadline(Duration::ZERO)).await.unwrap_err();
+    let nothing = Aftermath::NothingSubmitted;
+    assert!(
+        matches!(error.kind(), ErrorKind::Deadline { aftermath } if *aftermath == nothing),
+        "{error:?}"
+    );
+    assert_eq!(mock.requests(), [], "nobody waits for this job, so nobody pays for it");
+    in_time(client.subscribe(FLUX).input(input.clone()).deadline(Duration::MAX)).await.unwrap();
+    in_time(client.run(FLUX).input(input).deadline(Duration::MAX)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_restart_of_the_service_is_survived() {
+    let mock = never_ending().await;
+    let mut job = client(&mock.url()).subscribe(FLUX).input(json!({ "prompt": "a cat" })).start();
+    while !matches!(in_time(job.next_event()).await, Some(Event::Started)) {}
+    assert!(mock.control(Control::Restart));
+    while !matches!(in_time(job.next_event()).await, Some(Event::Retrying { .. })) {}
+    assert!(mock.control(Control::Finish { request_id: id(job.handle().unwrap()) }));
+    let output = in_time(job).await.unwrap();
+    assert_eq!(output.files().len(), 1);
+    assert_eq!((mock.submits(), mock.counters().streams), (1, 2));
+}
+
+#[tokio::test]
+async fn a_job_that_loses_its_runner_is_followed_on() {
+    let mock = never_ending().await;
+    let mut job = client(&mock.url()).subscribe(FLUX).input(json!({ "prompt": "a cat" })).start();
+    let mut names = Vec::new();
+    let mut starts = 0;
+    while let Some(event) = in_time(job.next_event()).await {
+        if let Event::Started = event {
+            starts += 1;
+            let request_id = id(job.handle().unwrap());
+            assert!(mock.control(match starts {
+                1 => Control::Requeue { request_id },
+                _ => Control::Finish { request_id },
+            }));
+        }
+        names.push(name(&event));
+    }
+    in_time(job).await.unwrap();
+    names.dedup();
+    names.retain(|name| *name != "log");
+    names.dedup();
+    assert_eq!(names, ["submitted", "queued", "started", "queued", "started", "completed"]);
 }
 
 #[tokio::test]

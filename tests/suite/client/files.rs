@@ -2,15 +2,16 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
-use fal_client::{ErrorKind, Event, Input};
+use fal_client::{Aftermath, ErrorKind, Event, Input};
 use fal_mock::MockFal;
 use fal_protocol::wire::FailureKind;
 use serde_json::json;
 
 use crate::support::raw::{Act, Raw, answer, head};
-use crate::support::{FLUX, client, in_time, name};
+use crate::support::{FLUX, builder, client, eventually, in_time, name};
 
 #[tokio::test]
 async fn bytes_and_files_are_uploaded_as_they_are() {
@@ -33,9 +34,10 @@ async fn bytes_and_files_are_uploaded_as_they_are() {
     let type_of = |url: String| async move {
         let (status, headers, _) = get(&url).await;
         assert_eq!(status, 200);
-        headers.to_ascii_lowercase().lines().find_map(|line| {
-            line.strip_prefix("content-type: ").map(str::to_owned)
-        })
+        headers
+            .to_ascii_lowercase()
+            .lines()
+            .find_map(|line| line.strip_prefix("content-type: ").map(str::to_owned))
     };
     assert_eq!(type_of(from_bytes).await.as_deref(), Some("image/webp"));
     assert_eq!(type_of(from_file).await.as_deref(), Some("image/png"));
@@ -87,7 +89,10 @@ async fn files_in_an_input_are_replaced_by_their_addresses() {
     assert_eq!(output.value().unwrap()["seed"], 42);
 
     uploaded.sort();
-    assert_eq!(uploaded.iter().map(|(name, _)| &**name).collect::<Vec<_>>(), ["face.png", "faces.zip"]);
+    assert_eq!(
+        uploaded.iter().map(|(name, _)| &**name).collect::<Vec<_>>(),
+        ["face.png", "faces.zip"]
+    );
     let input: serde_json::Value = serde_json::from_slice(&mock.jobs()[0].input).unwrap();
     let expected = json!({
         "prompt": "portrait of a man",
@@ -166,7 +171,8 @@ async fn refused_downloads_leave_no_file() {
         "ftp://example.com/a".to_owned(),
         "not a url".to_owned(),
     ] {
-        let error = in_time(client.download(&url).to_file(folder.path.join("x"))).await.unwrap_err();
+        let error =
+            in_time(client.download(&url).to_file(folder.path.join("x"))).await.unwrap_err();
         let expected = if url.starts_with("http") { Some(404) } else { None };
         assert_eq!(error.status().map(|status| status.as_u16()), expected, "{error:?}");
     }
@@ -183,7 +189,8 @@ async fn cut_downloads_are_errors_and_leave_no_file() {
         let client = client(server.url());
         let url = format!("{}/file?signature=very-secret", server.url());
         let folder = Scratch::folder("cut");
-        let error = in_time(client.download(&url).to_file(folder.path.join("x"))).await.unwrap_err();
+        let error =
+            in_time(client.download(&url).to_file(folder.path.join("x"))).await.unwrap_err();
         let closed =
             matches!(error.kind(), ErrorKind::Transport(f) if f.kind == FailureKind::Closed);
         assert!(closed, "{error:?}");
@@ -205,6 +212,52 @@ async fn downloads_are_bounded_and_carry_no_key() {
         matches!(error.kind(), ErrorKind::Transport(f) if f.kind == FailureKind::TooLarge);
     assert!(too_large, "{error:?}");
     assert!(server.seen().iter().all(|seen| seen.header("authorization").is_none()));
+}
+
+#[tokio::test]
+async fn a_download_that_stands_still_ends() {
+    for odd in [
+        Vec::new(),
+        head(200, &[("content-length", "100")]),
+        [head(200, &[("content-length", "100")]), b"half of it".to_vec()].concat(),
+        [head(404, &[("content-length", "100")]), b"half of it".to_vec()].concat(),
+    ] {
+        let server = Raw::start(move |_| Act::SayAndHang(odd.clone())).await;
+        let client =
+            builder(server.url()).attempt_timeout(Duration::from_millis(50)).build().unwrap();
+        let url = format!("{}/file", server.url());
+        let error = in_time(client.download(url)).await.unwrap_err();
+        match error.kind() {
+            ErrorKind::Transport(failure) => assert_eq!(failure.kind, FailureKind::Timeout),
+            // What it was refused for is worth more than that the words about it broke off.
+            _ => assert_eq!(error.status().map(|status| status.as_u16()), Some(404)),
+        }
+        eventually("the connection is closed", || server.abandoned() == 1).await;
+    }
+}
+
+#[tokio::test]
+async fn a_slow_download_may_take_longer_than_one_attempt() {
+    let body: Vec<u8> = answer(200, &[], &[7; 2000]);
+    let server = Raw::start(move |_| Act::Trickle(body.clone())).await;
+    let client = builder(server.url()).attempt_timeout(Duration::from_millis(500)).build().unwrap();
+    let bytes = in_time(client.download(format!("{}/file", server.url()))).await.unwrap();
+    assert_eq!(bytes, [7; 2000][..]);
+}
+
+#[tokio::test]
+async fn a_deadline_covers_the_files_of_an_input() {
+    let server = Raw::start(|_| Act::HANG).await;
+    let input = Input::default().with("image_url", Input::bytes(&b"x"[..], "image/png"));
+    let job = client(server.url()).subscribe(FLUX).input(input);
+    let error = in_time(job.deadline(Duration::from_millis(100))).await.unwrap_err();
+    let nothing = Aftermath::NothingSubmitted;
+    assert!(
+        matches!(error.kind(), ErrorKind::Deadline { aftermath } if *aftermath == nothing),
+        "{error:?}"
+    );
+    eventually("the connection is closed", || server.abandoned() == 1).await;
+    assert_eq!(server.count("submit"), 0);
 }
 
 #[tokio::test]

@@ -14,10 +14,8 @@ use crate::support::{FLUX, KEY, builder, client, in_time};
 #[tokio::test]
 async fn every_setting_of_a_job_reaches_the_wire() {
     let server = Raw::start(well).await;
-    let client = builder(server.url())
-        .user_agent(HeaderValue::from_static("my-app/2"))
-        .build()
-        .unwrap();
+    let client =
+        builder(server.url()).user_agent(HeaderValue::from_static("my-app/2")).build().unwrap();
     let hook = "https://example.com/hook?a=1&b=ü";
     let job = client
         .subscribe(FLUX)
@@ -162,11 +160,8 @@ async fn attempts_and_results_are_bounded_as_set() {
     let slow = in_time(client.queue(FLUX).unwrap().status("x", false)).await.unwrap_err();
     assert_eq!(failed(&slow), FailureKind::Timeout);
     let long = in_time(client.run(FLUX)).await.unwrap_err();
-    match long.kind() {
-        // The model ran and its answer is lost: the run must not look as if it could be repeated.
-        ErrorKind::SubmitUnknown { .. } => {}
-        _ => assert_eq!(failed(&long), FailureKind::TooLarge),
-    }
+    // The model ran, and its answer is lost: it must not look as if it could be run again.
+    assert!(matches!(long.kind(), ErrorKind::SubmitUnknown { .. }), "{long:?}");
     assert!(!long.is_retryable(), "{long:?}");
     assert_eq!(server.count("run"), 1);
 }
@@ -196,11 +191,8 @@ fn check_secrecy(text: &str) {
 #[tokio::test]
 async fn nobody_needs_no_key() {
     let mock = MockFal::builder().require_key(false).instant().start().await.unwrap();
-    let client = Client::builder()
-        .base_url(mock.url())
-        .credentials(Credentials::Anonymous)
-        .build()
-        .unwrap();
+    let client =
+        Client::builder().base_url(mock.url()).credentials(Credentials::Anonymous).build().unwrap();
     let output = in_time(client.subscribe(FLUX).input(json!({ "prompt": "a cat" }))).await.unwrap();
     assert_eq!(output.files().len(), 1);
     let error = Client::builder().base_url(mock.url()).build().unwrap_err();

@@ -186,9 +186,8 @@ async fn read(stream: &mut BufReader<TcpStream>, connection: usize) -> io::Resul
     let mut first = lines[0].split(' ').map(str::to_owned);
     let (method, target) = (first.next().unwrap_or_default(), first.next().unwrap_or_default());
     let headers = lines[1..].iter().filter_map(|line| line.split_once(':'));
-    let headers: Vec<(String, String)> = headers
-        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
-        .collect();
+    let headers: Vec<(String, String)> =
+        headers.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect();
     let length = headers.iter().find(|(name, _)| name == "content-length");
     let mut body = vec![0; length.map_or(0, |(_, length)| length.parse().unwrap())];
     stream.read_exact(&mut body).await?;

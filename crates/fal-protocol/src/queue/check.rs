@@ -1,11 +1,13 @@
 //! Machine: read a job's status once.
 //!
-//! | State | Input | Next |
-//! |---|---|---|
-//! | Asking | 2xx with a status | Over: `Done(Status)` |
-//! | Asking | other answer, failure, attempt timeout | as [`crate::retry`] says: Resting or Over |
-//! | Resting | its end | Asking |
-//! | Asking, Resting | deadline | Over, with an Abort of what is open |
+//! | State | Input | Next | What happens |
+//! |---|---|---|---|
+//! | Asking | success | Over | `Done(Status)`, unless it is none |
+//! | Asking | redirect | Asking, Over | followed, or refused |
+//! | Asking | refusal, timeout | Resting, Over | as [`crate::retry`] says; Abort first if it was the timeout |
+//! | Asking | failure | Asking, Resting, Over | the same, after the backup host was asked |
+//! | Resting | timeout | Asking | the next attempt |
+//! | Asking, Resting | deadline | Over | with an Abort of what is open |
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -89,6 +91,11 @@ impl Check {
     /// The next thing to do. Drain until [`Output::Wait`] or [`Output::Done`].
     pub fn poll_output(&mut self) -> Output<Event, Status> {
         self.out.pop_front().unwrap_or_else(|| Output::Wait { until: self.until() })
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn state_name(&self) -> &'static str {
+        if self.over { "Over" } else { self.call.state_name() }
     }
 
     fn until(&self) -> Option<Instant> {

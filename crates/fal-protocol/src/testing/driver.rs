@@ -308,7 +308,7 @@ impl<M: Machine> Driver<M> {
 }
 
 /// Where model time starts. All tests of a process share it, so that runs can be compared.
-pub(super) fn epoch() -> Instant {
+pub(crate) fn epoch() -> Instant {
     static EPOCH: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
     #[expect(clippy::disallowed_methods, reason = "there is no other way to a first instant")]
     *EPOCH.get_or_init(Instant::now)

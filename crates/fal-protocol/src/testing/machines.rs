@@ -6,8 +6,9 @@ use bytes::Bytes;
 use super::driver::Machine;
 use crate::machine::{AttemptFailed, Output};
 use crate::queue::{
-    Cancel, CancelOutcome, Completed, Event, Fetch, FetchConfig, Finished, Handle, OnDeadline,
-    Submit, SubmitConfig, Subscribe, SubscribeConfig, Watch, WatchConfig,
+    Cancel, CancelOutcome, Check, CheckConfig, Completed, Event, Fetch, FetchConfig, Finished,
+    Handle, OnDeadline, Status, Submit, SubmitConfig, Subscribe, SubscribeConfig, Watch,
+    WatchConfig,
 };
 use crate::run::{self, Run};
 use crate::upload::{self, Upload, Uploaded};
@@ -61,6 +62,7 @@ machine!(Run, AttemptFailed, Answer);
 machine!(Submit, Event, Handle);
 machine!(Fetch, Event, Answer);
 machine!(Cancel, Event, CancelOutcome);
+machine!(Check, Event, Status);
 machine!(
     Upload,
     upload::Event,
@@ -116,6 +118,11 @@ impl Start {
             deadline: self.deadline,
         };
         Fetch::new(self.now, self.seed, &self.settings, handle(), config).unwrap()
+    }
+
+    pub(super) fn check(&self) -> Check {
+        let config = CheckConfig { logs: self.is_eager, deadline: self.deadline };
+        Check::new(self.now, self.seed, &self.settings, handle(), config).unwrap()
     }
 
     pub(super) fn cancel(&self) -> Cancel {

@@ -40,6 +40,7 @@ proptest! {
         assert_handle_first(&run_to_end(Start::subscribe, &knobs, &steps));
         assert_error_has_handle(&run_to_end(Start::watch, &knobs, &steps).done);
         assert_error_has_handle(&run_to_end(Start::fetch, &knobs, &steps).done);
+        assert_error_has_handle(&run_to_end(Start::check, &knobs, &steps).done);
         assert_error_has_handle(&run_to_end(Start::cancel, &knobs, &steps).done);
         assert_error_has_handle(&run_to_end(Start::attach, &knobs, &steps).done);
     }
@@ -52,6 +53,7 @@ proptest! {
         assert_ends_in_time(Start::submit, &knobs, &steps);
         assert_ends_in_time(Start::watch, &knobs, &steps);
         assert_ends_in_time(Start::fetch, &knobs, &steps);
+        assert_ends_in_time(Start::check, &knobs, &steps);
         assert_ends_in_time(Start::cancel, &knobs, &steps);
         assert_ends_in_time(Start::subscribe, &knobs, &steps);
         assert_ends_in_time(Start::upload, &knobs, &steps);

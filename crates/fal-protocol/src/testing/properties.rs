@@ -85,6 +85,7 @@ contract!(
     watch_keeps_the_contract: watch,
     fetch_keeps_the_contract: fetch,
     cancel_keeps_the_contract: cancel,
+    check_keeps_the_contract: check,
     subscribe_keeps_the_contract: subscribe,
     attach_keeps_the_contract: attach,
     upload_keeps_the_contract: upload

@@ -20,10 +20,11 @@ pub(super) enum Asked {
 pub(super) fn asked(request: &Request) -> Asked {
     let path = request.uri.path();
     let is_job = path.contains("/requests/");
-    match &request.method {
-        &Method::POST if path.ends_with("/storage/upload/initiate") => Asked::Initiate,
-        &Method::PUT if path.ends_with("/cancel") => Asked::Cancel,
-        &Method::PUT => Asked::Put,
+    let is = |method: Method| request.method == method;
+    match path {
+        _ if is(Method::POST) && path.ends_with("/storage/upload/initiate") => Asked::Initiate,
+        _ if is(Method::PUT) && path.ends_with("/cancel") => Asked::Cancel,
+        _ if is(Method::PUT) => Asked::Put,
         _ if path.ends_with("/status/stream") => Asked::Stream,
         _ if path.ends_with("/status") => Asked::Status,
         _ if is_job => Asked::Result,

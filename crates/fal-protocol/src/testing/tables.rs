@@ -41,6 +41,11 @@ fn table_of_cancel() {
 }
 
 #[test]
+fn table_of_check() {
+    compare(include_str!("../queue/check.rs"), &observe(Start::check));
+}
+
+#[test]
 fn table_of_subscribe() {
     let mut moves = observe(Start::subscribe);
     moves.extend(observe(Start::attach));

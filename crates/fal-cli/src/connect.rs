@@ -1,0 +1,62 @@
+//! The client that the flags and the environment describe.
+
+use std::env;
+
+use fal_client::{Client, ErrorKind, InputError, RetryPolicy};
+
+use crate::exit::Exit;
+use crate::flags::Global;
+use crate::job_name;
+use crate::problem::{KEY_HINT, Problem};
+
+/// A client for a job that is worth waiting out an outage for.
+pub(crate) fn client(global: &Global) -> Result<Client, Problem> {
+    // A mock that is down does not come back by itself: whoever waits should be told soon.
+    let is_elsewhere = global.base_url.is_some() || is_set("FAL_BASE_URL");
+    let attempts = if is_elsewhere { ATTEMPTS_QUICK } else { RetryPolicy::default().attempts_read };
+    build(global, attempts)
+}
+
+/// A client for a question that somebody waits for the answer of.
+pub(crate) fn quick_client(global: &Global) -> Result<Client, Problem> {
+    build(global, ATTEMPTS_QUICK)
+}
+
+fn build(global: &Global, attempts: u32) -> Result<Client, Problem> {
+    let mut builder = Client::builder().retry(RetryPolicy::default().with_attempts_read(attempts));
+    if let Some(base) = &global.base_url {
+        builder = builder.base_url(base);
+    }
+    let built = builder.from_env().and_then(|builder| builder.build());
+    built.map_err(|error| {
+        let is_key = match error.kind() {
+            ErrorKind::Input(input) => matches!(input, InputError::Key { .. }),
+            ErrorKind::Config { .. } => !has_key(),
+            _ => false,
+        };
+        if is_key && !has_key() {
+            return Problem::new(Exit::Key, "there is no API key").with_hint(KEY_HINT);
+        }
+        if let ErrorKind::Input(InputError::Address { text, problem }) = error.kind() {
+            // The address as given may hold a password.
+            let shown = job_name::shown(text);
+            return Problem::usage(format!("the base URL {shown:?} cannot be used: {problem}"));
+        }
+        let mut problem = Problem::of(error, global);
+        if is_key {
+            problem = problem.with_hint(KEY_HINT);
+        }
+        problem
+    })
+}
+
+fn has_key() -> bool {
+    is_set("FAL_KEY") || (is_set("FAL_KEY_ID") && is_set("FAL_KEY_SECRET"))
+}
+
+fn is_set(name: &str) -> bool {
+    env::var(name).is_ok_and(|value| !value.trim().is_empty())
+}
+
+/// With the default backoff, about three seconds.
+const ATTEMPTS_QUICK: u32 = 4;

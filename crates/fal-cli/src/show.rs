@@ -1,0 +1,326 @@
+//! What is told, and where: results and JSON lines on stdout, progress and problems on stderr.
+
+mod line;
+mod live;
+mod words;
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::time::{Duration, Instant};
+
+use fal_client::{Event, Handle, Output};
+use serde_json::value::RawValue;
+
+use crate::exit::Exit;
+use crate::flags::Global;
+use crate::job_name;
+use crate::json;
+use crate::problem::Problem;
+use crate::save::Saved;
+
+pub(crate) use line::Line;
+pub(crate) use live::Bar;
+use live::Live;
+
+/// Everything that a command tells.
+#[derive(Debug)]
+pub(crate) struct Show {
+    out: Out,
+    notes: Notes,
+    began: Instant,
+    /// Whether every event gets a line of its own, on a terminal too.
+    tells_all: bool,
+    last_progress: Option<Instant>,
+    global: Global,
+    /// The job that it was last told of.
+    handle: Option<Handle>,
+    /// Why stdout takes no more. A reader that went away ends the output, not the job.
+    stdout_error: Option<io::Error>,
+}
+
+/// What stdout gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Out {
+    /// The result, for people.
+    Pretty,
+    /// One JSON object per event.
+    Lines,
+    /// The result as it came.
+    Result,
+}
+
+/// How progress is told on stderr.
+#[derive(Debug)]
+enum Notes {
+    /// One line that changes, with others scrolling above it.
+    Live(Live),
+    /// A line per event.
+    Plain,
+    Silent,
+}
+
+impl Show {
+    pub(crate) fn new(global: &Global) -> Self {
+        let out = match io::stdout().is_terminal() {
+            _ if global.json => Out::Lines,
+            _ if global.result_only => Out::Result,
+            true => Out::Pretty,
+            false => Out::Lines,
+        };
+        let notes = match io::stderr().is_terminal() {
+            _ if global.quiet => Notes::Silent,
+            true => Notes::Live(Live::new()),
+            // Whoever reads the lines has no use for them twice.
+            false if out == Out::Lines => Notes::Silent,
+            false => Notes::Plain,
+        };
+        Self {
+            out,
+            notes,
+            began: Instant::now(),
+            tells_all: false,
+            last_progress: None,
+            global: global.clone(),
+            handle: None,
+            stdout_error: None,
+        }
+    }
+
+    /// Gives every event a line of its own, on stderr too unless the flags ask for less.
+    pub(crate) fn tell_all(&mut self) {
+        self.tells_all = true;
+        if matches!(self.notes, Notes::Silent) && !self.global.quiet && !self.global.json {
+            self.notes = Notes::Plain;
+        }
+    }
+
+    /// Something happened during a call.
+    pub(crate) fn event(&mut self, event: &Event) {
+        if let Event::Submitted(handle) = event {
+            self.handle = Some(handle.clone());
+        }
+        if let Some(line) = line::of(event, self.began)
+            && self.is_due(event)
+        {
+            self.line(line);
+        }
+        let text = words::of(event);
+        match &mut self.notes {
+            Notes::Live(live) => {
+                let scrolls = self.tells_all || words::stays(event);
+                if let Some(text) = text.filter(|_| scrolls) {
+                    live.print(&self.began, &text);
+                }
+                live.event(event);
+            }
+            Notes::Plain => {
+                if let Some(text) = text {
+                    self.note(&text);
+                }
+            }
+            Notes::Silent => {}
+        }
+    }
+
+    /// Whether progress is told now: its end always, the way there a few times a second.
+    fn is_due(&mut self, event: &Event) -> bool {
+        let Event::Uploading { sent, total, .. } = event else { return true };
+        let now = Instant::now();
+        let is_due = sent == total
+            || self.last_progress.is_none_or(|last| now.duration_since(last) >= PROGRESS_INTERVAL);
+        if is_due {
+            self.last_progress = Some(now);
+        }
+        is_due
+    }
+
+    /// Tells people something, on stderr.
+    pub(crate) fn note(&self, text: &str) {
+        match &self.notes {
+            Notes::Live(live) => live.print(&self.began, text),
+            Notes::Plain => say(&words::timed(&self.began, text)),
+            Notes::Silent => {}
+        }
+    }
+
+    /// Tells people something at the end: no time before it, no live line after it.
+    pub(crate) fn closing_note(&mut self, text: &str) {
+        if let Notes::Live(live) = &mut self.notes {
+            live.clear();
+        }
+        if !matches!(self.notes, Notes::Silent) {
+            say(&words::clean(text));
+        }
+    }
+
+    /// What is being done now, on the live line.
+    pub(crate) fn doing(&mut self, text: &str) {
+        if let Notes::Live(live) = &mut self.notes {
+            live.status(text);
+        }
+    }
+
+    /// A bar for a file on its way in.
+    pub(crate) fn bar(&mut self, name: &str) -> Bar {
+        match &mut self.notes {
+            Notes::Live(live) => live.bar(name),
+            _ => Bar::hidden(),
+        }
+    }
+
+    /// A JSON line about something, where stdout gets them.
+    pub(crate) fn line(&mut self, line: Line) {
+        if self.out == Out::Lines {
+            self.write(&line.finish());
+        }
+    }
+
+    /// A JSON line of this name, to be filled.
+    pub(crate) fn new_line(&self, event: &str) -> Line {
+        Line::new(event, self.began)
+    }
+
+    /// The first Ctrl-C.
+    pub(crate) fn cancelling(&mut self, handle: Option<&Handle>, command: Option<&str>) {
+        let line = self.new_line("cancelling").maybe("handle", handle);
+        self.line(line);
+        match command {
+            Some(command) => {
+                self.note("cancelling the job; Ctrl-C again leaves it running");
+                self.note(&format!("if it completes all the same: {command}"));
+            }
+            None => self.note("cancelling; Ctrl-C again leaves at once"),
+        }
+        self.doing("cancelling");
+    }
+
+    /// The output of a model.
+    pub(crate) fn output(&mut self, output: &Output, saved: &[Saved]) {
+        self.clear();
+        // Only what is JSON can be shown as such; some models answer other media.
+        let json = output.json::<&RawValue>().ok().map(RawValue::get);
+        self.handle = output.handle().cloned();
+        match self.out {
+            Out::Lines => {
+                let line = self.new_line("result").maybe("request_id", output.request_id());
+                let line = line
+                    .maybe("billable_units", output.billable_units())
+                    .maybe("inference_time", output.inference_time())
+                    .maybe("handle", output.handle());
+                let line = match json {
+                    Some(json) => line.raw("output", &json::compact(json)),
+                    None => line
+                        .raw("output", "null")
+                        .maybe("content_type", output.content_type())
+                        .with("bytes", &output.bytes().len()),
+                };
+                let saved: Vec<_> = saved.iter().map(Saved::json).collect();
+                self.line(line.with("saved", &saved));
+            }
+            Out::Result => {
+                self.write_bytes(output.bytes());
+                if json.is_some() {
+                    self.write("");
+                }
+            }
+            Out::Pretty => match json {
+                Some(json) => self.write(&json::pretty(json)),
+                None => self.closing_note(&format!(
+                    "the output is {} bytes of {}: save it with --out, or redirect stdout with -r",
+                    output.bytes().len(),
+                    output.content_type().unwrap_or("an unknown type")
+                )),
+            },
+        }
+    }
+
+    /// The end of the demo: facts for people, the output for programs.
+    pub(crate) fn demo_output(&mut self, output: &Output, saved: &Saved, facts: &str) {
+        match self.out {
+            Out::Lines | Out::Result => self.output(output, std::slice::from_ref(saved)),
+            Out::Pretty => {}
+        }
+        self.closing_note(facts);
+    }
+
+    /// Another result: a JSON line for programs, text for people and for `-r`.
+    pub(crate) fn answer(&mut self, line: Line, pretty: &str, result: &str) {
+        self.clear();
+        match self.out {
+            Out::Lines => self.line(line),
+            Out::Pretty => self.write(&words::clean(pretty)),
+            Out::Result => self.write(result),
+        }
+    }
+
+    /// Why the command fails. The last thing that is told.
+    pub(crate) fn problem(&mut self, problem: &Problem) {
+        self.clear();
+        let line = line::of_problem(problem, self.began);
+        self.line(line);
+        let mut text =
+            format!("{} {}", words::label("error:", words::RED), words::clean(&problem.message));
+        if problem.fields().len() > 1 {
+            for field in problem.fields() {
+                text.push_str("\n  ");
+                text.push_str(&words::clean(&field.to_string()));
+            }
+        }
+        if let Some(handle) = problem.handle() {
+            text.push_str(&format!("\n  job: {handle}"));
+        }
+        for hint in &problem.hints {
+            text.push_str(&format!(
+                "\n{} {}",
+                words::label("hint:", words::CYAN),
+                words::clean(hint)
+            ));
+        }
+        say(&text);
+    }
+
+    /// Ends the output, and tells if it could not all be written.
+    pub(crate) fn finish(&mut self) -> Result<(), Problem> {
+        self.clear();
+        match &self.stdout_error {
+            Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                let problem = Problem::new(Exit::File, format!("cannot write to stdout: {error}"));
+                Err(match &self.handle {
+                    Some(handle) => problem
+                        .with_handle(Some(handle))
+                        .with_hint(job_name::later(handle, &self.global)),
+                    None => problem,
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn clear(&mut self) {
+        if let Notes::Live(live) = &mut self.notes {
+            live.clear();
+        }
+    }
+
+    fn write(&mut self, text: &str) {
+        self.write_bytes(text.as_bytes());
+        self.write_bytes(b"\n");
+    }
+
+    /// Flushes at once: a reader must see the handle before anything else can happen.
+    fn write_bytes(&mut self, bytes: &[u8]) {
+        if self.stdout_error.is_some() {
+            return;
+        }
+        let mut stdout = io::stdout().lock();
+        let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
+        self.stdout_error = written.err();
+    }
+}
+
+/// A line on stderr. When that is gone too, there is nobody left to tell.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Between two JSON lines about bytes sent.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);

@@ -1,0 +1,9 @@
+//! The real binary against a mock in this process.
+
+mod demo;
+mod jobs;
+mod problems;
+mod run;
+mod service;
+mod stop;
+mod support;

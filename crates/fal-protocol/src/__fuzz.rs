@@ -1,0 +1,214 @@
+//! Entry points for fuzzing: each takes any bytes and panics if a promise of totality is broken.
+//!
+//! The unit tests call them too, so that they work on stable and never rot.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use crate::endpoint::EndpointId;
+use crate::error::{ApiError, MESSAGE_BYTES_MAX, RAW_BODY_BYTES_MAX};
+use crate::queue::{Handle, Status, SubmitConfig, Subscribe, SubscribeConfig};
+use crate::rand::SplitMix64;
+use crate::settings::Settings;
+use crate::sse::{Decoder, Limits};
+use crate::wire::{ExchangeId, Expect, Failure, FailureKind, Sent};
+use crate::{Output, headers};
+
+/// Decodes an event stream whole and in pieces of one byte: the items are the same.
+pub fn sse(bytes: &[u8]) {
+    let limits = Limits::default().with_event_bytes_max(1 << 10);
+    let mut whole = Decoder::new(limits);
+    whole.push(Bytes::copy_from_slice(bytes));
+    let mut pieces = Decoder::new(limits);
+    let mut items = Vec::new();
+    for byte in bytes {
+        pieces.push(Bytes::copy_from_slice(&[*byte]));
+        items.extend(std::iter::from_fn(|| pieces.next_event()));
+    }
+    let at_once: Vec<_> = std::iter::from_fn(|| whole.next_event()).collect();
+    assert_eq!(items, at_once);
+}
+
+/// Parses an endpoint id and a handle: what is accepted reads back as the same.
+pub fn endpoint(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(id) = text.parse::<EndpointId>() {
+        assert_eq!(id.as_str().parse().as_ref(), Ok(&id));
+    }
+    // Printed and read again, a handle names the same job; what an address holds beyond that is lost.
+    if let Ok(handle) = text.parse::<Handle>() {
+        let json = serde_json::to_string(&handle).expect("a handle is plain data");
+        assert_eq!(json.parse().as_ref(), Ok(&handle));
+    }
+}
+
+/// Reads an error answer: it always has a message, and is always bounded.
+pub fn api_error(bytes: &[u8]) {
+    let (status, headers, body) = answer(bytes);
+    let error = ApiError::parse(status, &headers, &body);
+    assert!(!error.message.is_empty() && error.message.len() <= MESSAGE_BYTES_MAX + '…'.len_utf8());
+    assert!(error.body.len() <= RAW_BODY_BYTES_MAX);
+    let _ = (error.is_retryable(), error.is_rate_limited(), error.to_string());
+}
+
+/// Reads a status.
+pub fn status(bytes: &[u8]) {
+    let _ = Status::parse(bytes);
+}
+
+/// Drives a subscribe by the bytes, from any instant on: it keeps its contract and ends.
+pub fn machine(start: Instant, bytes: &[u8]) {
+    let deadline = Some(start + Duration::from_secs(600));
+    let config = SubscribeConfig { deadline, ..SubscribeConfig::default() };
+    let endpoint: EndpointId = "acme/paint".parse().expect("an endpoint id");
+    let submit = SubmitConfig::new(endpoint, Bytes::from_static(b"{}"));
+    let settings = Arc::new(Settings::default());
+    let mut machine = Subscribe::new(start, 1, &settings, submit, config)
+        .expect("nothing in this call is impossible");
+    let (mut now, mut open, mut until) = (start, None, None);
+    let mut is_done = drain(&mut machine, &mut open, &mut until);
+    let mut rest = bytes;
+    while let Some((step, tail)) = rest.split_first() {
+        let len = tail.first().map_or(0, |len| usize::from(*len)).min(tail.len());
+        let (piece, tail) = tail.split_at(len);
+        rest = tail;
+        let number = if step & 1 == 0 { open } else { None };
+        let id = number.map_or_else(|| ExchangeId::new(u64::from(*step)), |(id, _)| id);
+        match step >> 1 & 7 {
+            0 => {
+                let (status, headers, body) = answer(piece);
+                let mut response = http::Response::new(body);
+                (*response.status_mut(), *response.headers_mut()) = (status, headers);
+                close(&mut open, id);
+                machine.handle_response(now, id, response);
+            }
+            1 => {
+                let mut failure = Failure::read(FailureKind::Closed, "broken");
+                failure.sent = if piece.is_empty() { Sent::No } else { Sent::Maybe };
+                close(&mut open, id);
+                machine.handle_failure(now, id, failure);
+            }
+            2 => {
+                let (status, headers, _) = answer(piece);
+                let mut head = http::Response::new(());
+                (*head.status_mut(), *head.headers_mut()) = (status, headers);
+                machine.handle_head(now, id, &head);
+            }
+            3 => machine.handle_chunk(now, id, Bytes::copy_from_slice(piece)),
+            4 => {
+                if open.is_some_and(|(_, expect)| expect == Expect::Chunks) {
+                    close(&mut open, id);
+                }
+                machine.handle_end(now, id);
+            }
+            5 => now += Duration::from_millis(100 * piece.len() as u64),
+            6 if step & 16 != 0 => machine.handle_cancel(now),
+            _ => {
+                now = until.map_or(now, |until: Instant| until.max(now));
+                machine.handle_timeout(now);
+            }
+        }
+        let ends = drain(&mut machine, &mut open, &mut until);
+        assert!(!(is_done && ends), "it ended twice");
+        is_done |= ends;
+    }
+    while !is_done {
+        now = now.max(until.expect("it waits without a limit"));
+        machine.handle_timeout(now);
+        is_done = drain(&mut machine, &mut open, &mut until);
+        assert!(is_done || until > Some(now), "it waits for the past");
+    }
+}
+
+fn close(open: &mut Option<(ExchangeId, Expect)>, id: ExchangeId) {
+    *open = open.filter(|(open, _)| *open != id);
+}
+
+/// Takes all outputs; says whether the end was among them.
+fn drain(
+    machine: &mut Subscribe,
+    open: &mut Option<(ExchangeId, Expect)>,
+    until: &mut Option<Instant>,
+) -> bool {
+    let mut is_done = false;
+    loop {
+        match machine.poll_output() {
+            Output::Send { id, request } => {
+                assert!(open.replace((id, request.expect)).is_none(), "two exchanges are open");
+            }
+            Output::Abort { id } => {
+                assert_eq!(open.take().map(|(id, _)| id), Some(id), "this was not open");
+            }
+            Output::Event(_) => assert!(!is_done, "an event after the end"),
+            Output::Done(_) => {
+                assert!(!is_done && open.is_none());
+                is_done = true;
+            }
+            Output::Wait { until: next } => {
+                *until = next;
+                return is_done;
+            }
+        }
+    }
+}
+
+/// An answer whose status and headers follow from the first two bytes.
+fn answer(bytes: &[u8]) -> (StatusCode, HeaderMap, Bytes) {
+    let mut rng = SplitMix64::new(bytes.iter().take(2).fold(0, |n, b| n << 8 | u64::from(*b)));
+    let statuses = [200, 202, 302, 307, 400, 404, 422, 429, 500, 502, 503, 504];
+    let status = statuses[rng.below(statuses.len() as u64) as usize];
+    let mut map = HeaderMap::new();
+    for (name, value) in [
+        (headers::REQUEST_ID, "r1"),
+        (headers::NEEDS_RETRY, "1"),
+        (headers::ERROR_TYPE, "internal_error"),
+        (http::header::RETRY_AFTER, "3"),
+        (http::header::LOCATION, "/elsewhere"),
+        (http::header::CONTENT_TYPE, "text/event-stream"),
+    ] {
+        if rng.below(2) == 0 {
+            map.insert::<HeaderName>(name, HeaderValue::from_static(value));
+        }
+    }
+    let status = StatusCode::from_u16(status).expect("all of them are statuses");
+    (status, map, Bytes::copy_from_slice(bytes.get(2..).unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    /// Bytes, texts that look like the real thing, and mixtures.
+    fn inputs() -> impl Strategy<Value = Vec<u8>> {
+        let texts = proptest::sample::select(
+            &[
+                "data: {\"status\":\"COMPLETED\"}\n\n",
+                "{\"request_id\":\"r1\"}",
+                "{\"detail\":[{\"loc\":[\"body\"],\"msg\":\"no\",\"type\":\"missing\"}]}",
+                "fal-ai/flux/dev",
+                "/requests/r1",
+                "https://queue.fal.run/",
+                ":\r\nid: 1\r",
+            ][..],
+        );
+        let part = prop_oneof![
+            texts.prop_map(|text| text.as_bytes().to_vec()),
+            proptest::collection::vec(any::<u8>(), 0..20),
+        ];
+        proptest::collection::vec(part, 0..12).prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_taken(bytes in inputs()) {
+            super::sse(&bytes);
+            super::endpoint(&bytes);
+            super::api_error(&bytes);
+            super::status(&bytes);
+            super::machine(crate::testing::epoch(), &bytes);
+        }
+    }
+}

@@ -1,0 +1,224 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use fal_protocol::auth::Key;
+use fal_protocol::options::Priority;
+use fal_protocol::queue::{
+    Cancel, Fetch, FetchConfig, Handle, OnDeadline, Submit, SubmitConfig, Subscribe,
+    SubscribeConfig, Watch, WatchConfig,
+};
+use fal_protocol::run::{self, Run};
+use fal_protocol::upload::{self, Upload};
+use fal_protocol::wire::Body;
+use fal_protocol::{EndpointId, Hosts, Settings};
+use http::{Method, StatusCode};
+use serde_json::Value;
+
+use super::play::Machine;
+
+/// The machine of this name, with these settings. Names that are not known are refused, so that a
+/// misspelled one cannot pass as the default.
+pub(super) fn begin(
+    name: &str,
+    seed: u64,
+    config: &Value,
+    now: Instant,
+) -> Result<Box<dyn Machine>, String> {
+    for key in config.as_object().into_iter().flatten().map(|(key, _)| key) {
+        if !KEYS.contains(&key.as_str()) {
+            return Err(format!("the config names {key:?}, which no machine has"));
+        }
+    }
+    let config = Config { json: config, now };
+    let settings = Arc::new(config.settings()?);
+    let wrong = |error: fal_protocol::InputError| error.to_string();
+    Ok(match name {
+        "run" => Box::new(Run::new(now, seed, &settings, config.run()?).map_err(wrong)?),
+        "upload" => Box::new(Upload::new(now, seed, &settings, config.upload()).map_err(wrong)?),
+        "queue/submit" => {
+            Box::new(Submit::new(now, seed, &settings, config.submit()?).map_err(wrong)?)
+        }
+        "queue/watch" => Box::new(
+            Watch::new(now, seed, &settings, config.handle()?, config.watch()).map_err(wrong)?,
+        ),
+        "queue/fetch" => {
+            let mut fetch = FetchConfig::default();
+            fetch.not_ready_interval = config.time("not_ready_interval_ms");
+            fetch.deadline = config.deadline();
+            Box::new(Fetch::new(now, seed, &settings, config.handle()?, fetch).map_err(wrong)?)
+        }
+        "queue/cancel" => {
+            let (handle, deadline) = (config.handle()?, config.deadline());
+            Box::new(Cancel::new(now, seed, &settings, handle, deadline).map_err(wrong)?)
+        }
+        "queue/subscribe" => {
+            let (submit, subscribe) = (config.submit()?, config.subscribe());
+            Box::new(Subscribe::new(now, seed, &settings, submit, subscribe).map_err(wrong)?)
+        }
+        "queue/attach" => {
+            let (handle, subscribe) = (config.handle()?, config.subscribe());
+            Box::new(Subscribe::attach(now, seed, &settings, handle, subscribe).map_err(wrong)?)
+        }
+        other => return Err(format!("there is no machine {other:?}")),
+    })
+}
+
+struct Config<'a> {
+    json: &'a Value,
+    now: Instant,
+}
+
+impl Config<'_> {
+    fn settings(&self) -> Result<Settings, String> {
+        let mut settings = Settings::default();
+        if let Some(base) = self.text("hosts_under") {
+            settings.hosts = Hosts::under(base).map_err(|error| error.to_string())?;
+        }
+        if self.flag("key").unwrap_or(true) {
+            settings.credentials = Key::parse("id:secret").map_err(|e| e.to_string())?.into();
+        }
+        let number = |name| self.json[name].as_u64().map(|number| number as u32);
+        let retry = &mut settings.retry;
+        retry.attempts_paid = number("attempts_paid").unwrap_or(retry.attempts_paid);
+        retry.attempts_read = number("attempts_read").unwrap_or(retry.attempts_read);
+        retry.repeat_unknown_submits = self.flag("repeat_unknown_submits").unwrap_or(false);
+        retry.repeat_ingress_submits = self.flag("repeat_ingress_submits").unwrap_or(false);
+        for (status, repeat) in self.json["status_rules"].as_object().into_iter().flatten() {
+            let status = StatusCode::try_from(status.as_str()).map_err(|e| e.to_string())?;
+            let repeat = repeat.as_bool().ok_or("a status rule is true or false")?;
+            *retry = retry.clone().with_status_rule(status, repeat);
+        }
+        for (name, field) in [
+            ("attempt_timeout_ms", &mut settings.attempt_timeout),
+            ("cancel_timeout_ms", &mut settings.cancel_timeout),
+        ] {
+            *field = self.time(name).unwrap_or(*field);
+        }
+        Ok(settings)
+    }
+
+    fn run(&self) -> Result<run::Config, String> {
+        let mut config = run::Config::new(self.endpoint()?, self.input());
+        if let Some(method) = self.text("method") {
+            config.method = Method::try_from(method).map_err(|error| error.to_string())?;
+        }
+        config.deadline = self.deadline();
+        Ok(config)
+    }
+
+    fn submit(&self) -> Result<SubmitConfig, String> {
+        let mut config = SubmitConfig::new(self.endpoint()?, self.input());
+        config.options.start_timeout = self.time("start_timeout_ms");
+        config.options.webhook = self.text("webhook").map(str::to_owned);
+        config.options.max_queue_length =
+            self.json["max_queue_length"].as_u64().map(|length| length as u32);
+        config.options.priority = match self.text("priority") {
+            None => None,
+            Some("low") => Some(Priority::Low),
+            Some("normal") => Some(Priority::Normal),
+            Some(other) => return Err(format!("there is no priority {other:?}")),
+        };
+        config.deadline = self.deadline();
+        Ok(config)
+    }
+
+    fn watch(&self) -> WatchConfig {
+        let mut config = WatchConfig::default();
+        config.stream = self.flag("stream").unwrap_or(config.stream);
+        config.logs = self.flag("logs").unwrap_or(config.logs);
+        config.poll_interval = self.time("poll_interval_ms").unwrap_or(config.poll_interval);
+        config.deadline = self.deadline();
+        config
+    }
+
+    fn subscribe(&self) -> SubscribeConfig {
+        let mut config = SubscribeConfig::default();
+        config.watch = self.watch();
+        config.deadline = self.deadline();
+        if self.flag("leave_on_deadline") == Some(true) {
+            config.on_deadline = OnDeadline::Leave;
+        }
+        config
+    }
+
+    fn upload(&self) -> upload::Config {
+        let body = match self.text("body") {
+            Some(text) => Body::Bytes(Bytes::copy_from_slice(text.as_bytes())),
+            None => Body::Source { range: 0..self.json["body_bytes"].as_u64().unwrap_or(9) },
+        };
+        let name = self.text("file_name").unwrap_or("a.png");
+        let mut config =
+            upload::Config::new(name, self.text("content_type").unwrap_or("image/png"), body);
+        config.deadline = self.deadline();
+        config
+    }
+
+    fn handle(&self) -> Result<Handle, String> {
+        match &self.json["handle"] {
+            Value::Null => "acme/paint/requests/r-1".parse(),
+            Value::String(text) => text.parse(),
+            json => json.to_string().parse(),
+        }
+        .map_err(|error: fal_protocol::InputError| error.to_string())
+    }
+
+    fn endpoint(&self) -> Result<EndpointId, String> {
+        let endpoint = self.text("endpoint").unwrap_or("acme/paint");
+        endpoint.parse().map_err(|error: fal_protocol::InputError| error.to_string())
+    }
+
+    fn input(&self) -> Bytes {
+        let input = self
+            .json
+            .get("input")
+            .map_or_else(|| r#"{"prompt":"a cat"}"#.to_owned(), Value::to_string);
+        Bytes::from(input)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.time("deadline_ms").map(|deadline| self.now + deadline)
+    }
+
+    fn time(&self, name: &str) -> Option<Duration> {
+        self.json[name].as_u64().map(Duration::from_millis)
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.json[name].as_str()
+    }
+
+    fn flag(&self, name: &str) -> Option<bool> {
+        self.json[name].as_bool()
+    }
+}
+
+const KEYS: [&str; 27] = [
+    "attempt_timeout_ms",
+    "attempts_paid",
+    "attempts_read",
+    "body",
+    "body_bytes",
+    "cancel_timeout_ms",
+    "content_type",
+    "deadline_ms",
+    "endpoint",
+    "file_name",
+    "handle",
+    "hosts_under",
+    "input",
+    "key",
+    "leave_on_deadline",
+    "logs",
+    "max_queue_length",
+    "method",
+    "not_ready_interval_ms",
+    "poll_interval_ms",
+    "priority",
+    "repeat_ingress_submits",
+    "repeat_unknown_submits",
+    "start_timeout_ms",
+    "status_rules",
+    "stream",
+    "webhook",
+];
