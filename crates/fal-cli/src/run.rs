@@ -87,8 +87,7 @@ pub(crate) async fn submit(
             handle.ok_or_else(|| Problem::new(Exit::Other, "the job ended without a handle"))?
         }
     };
-    let submitted = show.new_line("submitted").with("handle", &handle);
-    show.line(submitted);
+    show.event(&Event::Submitted(handle.clone()));
     let line = show.new_line("result").with("handle", &handle);
     let text = handle.to_string();
     show.answer(line, &text, &text);

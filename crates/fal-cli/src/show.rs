@@ -281,18 +281,21 @@ impl Show {
     /// Ends the output, and tells if it could not all be written.
     pub(crate) fn finish(&mut self) -> Result<(), Problem> {
         self.clear();
-        match &self.stdout_error {
-            Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                let problem = Problem::new(Exit::File, format!("cannot write to stdout: {error}"));
-                Err(match &self.handle {
-                    Some(handle) => problem
-                        .with_handle(Some(handle))
-                        .with_hint(job_name::later(handle, &self.global)),
-                    None => problem,
-                })
+        let Some(error) = &self.stdout_error else { return Ok(()) };
+        let later = self.handle.as_ref().map(|handle| job_name::later(handle, &self.global));
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            // What was read may have been all that was wanted, but perhaps not even the handle was.
+            if let Some(later) = later {
+                say(&format!("stdout was closed early; {later}"));
             }
-            _ => Ok(()),
+            return Ok(());
         }
+        let problem = Problem::new(Exit::File, format!("cannot write to stdout: {error}"));
+        let problem = problem.with_handle(self.handle.as_ref());
+        Err(match later {
+            Some(later) => problem.with_hint(later),
+            None => problem,
+        })
     }
 
     fn clear(&mut self) {

@@ -78,10 +78,10 @@ impl Output {
         self.handle.as_ref().map(|handle| &*handle.request_id).or_else(|| self.answer.request_id())
     }
 
-    /// Billed units, if the service told.
+    /// Billed units, if the service told a number that can be billed.
     #[must_use]
     pub fn billable_units(&self) -> Option<f64> {
-        self.answer.billable_units()
+        self.answer.billable_units().filter(|units| units.is_finite() && *units >= 0.0)
     }
 
     /// The job; `None` after a direct run.

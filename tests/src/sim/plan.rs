@@ -127,8 +127,10 @@ impl Plan {
         push(&|plan| plan.cancel = None);
         push(&|plan| plan.deadline = None);
         push(&|plan| plan.is_failing = false);
-        push(&|plan| plan.exchanges.truncate(plan.exchanges.len().saturating_sub(1)));
         for index in 0..self.exchanges.len() {
+            push(&|plan| {
+                plan.exchanges.remove(index);
+            });
             push(&|plan| plan.exchanges[index].fault = Fault::None);
             push(&|plan| {
                 (plan.exchanges[index].there, plan.exchanges[index].back) = (ms(20), ms(20))

@@ -8,7 +8,7 @@ use fal_mock::model::{self, Control, Model};
 use fal_protocol::auth::Key;
 use fal_protocol::error::{Aftermath, Error, ErrorKind};
 use fal_protocol::queue::{
-    Event, Finished, LogLine, Status, SubmitConfig, Subscribe, SubscribeConfig,
+    Event, Finished, Handle, LogLine, Status, SubmitConfig, Subscribe, SubscribeConfig,
 };
 use fal_protocol::wire::{Body, ExchangeId, Expect, Failure, FailureKind, Head, Request, Response};
 use fal_protocol::{Output, Settings};
@@ -54,11 +54,14 @@ pub fn run(plan: &Plan, rules: Rules) -> Report {
             break;
         }
     }
+    world.settle();
     world.report(rules)
 }
 
-struct World<'a> {
-    plan: &'a Plan,
+struct World {
+    plan: Plan,
+    /// What the numbers of this client's exchanges are above those of the client before it.
+    base: u64,
     start: Instant,
     now: Instant,
     client: Subscribe,
@@ -73,6 +76,7 @@ struct World<'a> {
     down_until: Instant,
     events: Vec<Event>,
     done: Option<Result<Finished, Error>>,
+    ended: Instant,
     said: Vec<String>,
 }
 
@@ -100,8 +104,8 @@ enum Letter {
     Requeue,
 }
 
-impl<'a> World<'a> {
-    fn new(plan: &'a Plan, rules: Rules) -> Self {
+impl World {
+    fn new(plan: &Plan, rules: Rules) -> Self {
         let start = epoch();
         let settings = Arc::new(settings(rules));
         let mut model_config = model::Config::default();
@@ -119,7 +123,8 @@ impl<'a> World<'a> {
         let client = Subscribe::new(start, plan.seed, &settings, submit, config)
             .expect("nothing in this call is impossible");
         let mut world = Self {
-            plan,
+            plan: plan.clone(),
+            base: 0,
             start,
             now: start,
             client,
@@ -133,6 +138,7 @@ impl<'a> World<'a> {
             down_until: start,
             events: Vec::new(),
             done: None,
+            ended: start,
             said: Vec::new(),
         };
         for (at, outage) in &plan.restarts {
@@ -172,11 +178,47 @@ impl<'a> World<'a> {
         true
     }
 
+    /// What was on its way when the client ended still arrives: a job may come to exist after the end.
+    fn settle(&mut self) {
+        while let Some(Reverse((at, number))) = self.mail.pop() {
+            self.now = self.now.max(at);
+            if let Some(letter @ (Letter::Request(..) | Letter::Gone(_))) =
+                self.letters.remove(&number)
+            {
+                self.deliver(letter);
+                self.drain_model();
+            }
+        }
+    }
+
+    /// Another client goes on with the job later, over a network without faults.
+    fn resume(&mut self, handle: Handle) {
+        for number in self.ways.keys() {
+            self.model.handle_gone(self.now, self.base + number);
+        }
+        self.base += EXCHANGES_MAX;
+        self.ways.clear();
+        self.plan.exchanges.clear();
+        self.down_until = self.now;
+        self.done = None;
+        let (config, settings) = (SubscribeConfig::default(), settings(Rules::Default));
+        self.client =
+            Subscribe::attach(self.now, self.plan.seed, &Arc::new(settings), handle, config)
+                .expect("the handle was good before");
+        self.drain_model();
+        self.drain_client();
+        for _ in 0..STEPS_MAX {
+            if self.done.is_some() || !self.step() {
+                break;
+            }
+        }
+    }
+
     fn deliver(&mut self, letter: Letter) {
         let now = self.now;
         match letter {
             Letter::Request(id, request) => self.arrive(id, &request),
-            Letter::Gone(id) => self.model.handle_gone(now, id.number()),
+            Letter::Gone(id) => self.model.handle_gone(now, self.base + id.number()),
             Letter::Response(id, response) => self.client.handle_response(now, id, response),
             Letter::Failure(id, failure) => self.client.handle_failure(now, id, failure),
             Letter::Head(id, head) => self.client.handle_head(now, id, &head),
@@ -210,7 +252,7 @@ impl<'a> World<'a> {
             model::Request::new(&request.method, host, request.uri.path(), &request.headers)
                 .with_query(request.uri.query())
                 .with_body(body);
-        self.model.handle_request(self.now, id.number(), asked);
+        self.model.handle_request(self.now, self.base + id.number(), asked);
     }
 
     fn drain_client(&mut self) {
@@ -228,7 +270,10 @@ impl<'a> World<'a> {
                     self.post(self.now + way.unwrap_or_default(), Letter::Gone(id));
                 }
                 Output::Event(event) => self.events.push(event),
-                Output::Done(result) => self.done = Some(result),
+                Output::Done(result) => {
+                    self.ended = self.now;
+                    self.done = Some(result);
+                }
                 Output::Wait { .. } => {}
             }
         }
@@ -294,36 +339,38 @@ impl<'a> World<'a> {
 
     fn drain_model(&mut self) {
         loop {
-            match self.model.poll_output() {
+            let output = self.model.poll_output();
+            let number = match &output {
                 model::Output::Wait { until } => {
-                    self.model_until = until;
+                    self.model_until = *until;
                     return;
                 }
-                model::Output::Reply { id, response } => {
-                    let id = ExchangeId::new(id);
-                    match self.fault_of(id) {
-                        Some(Fault::AnswerLost) => self.cut(id),
-                        Some(Fault::AnswerTwice) => {
-                            self.return_letter(id, Letter::Response(id, response.clone()));
-                            self.return_letter(id, Letter::Response(id, response));
-                        }
-                        _ => self.return_letter(id, Letter::Response(id, response)),
+                model::Output::Reply { id, .. }
+                | model::Output::Stream { id, .. }
+                | model::Output::Event { id, .. }
+                | model::Output::End { id }
+                | model::Output::Cut { id } => id.checked_sub(self.base),
+            };
+            // Nobody is left to hear what was meant for an earlier client.
+            let Some(id) = number.map(ExchangeId::new) else { continue };
+            let is_lost = self.fault_of(id) == Some(Fault::AnswerLost);
+            match output {
+                model::Output::Reply { .. } | model::Output::Stream { .. } if is_lost => {
+                    self.cut(id);
+                }
+                model::Output::Reply { response, .. } => {
+                    if self.fault_of(id) == Some(Fault::AnswerTwice) {
+                        self.return_letter(id, Letter::Response(id, response.clone()));
                     }
+                    self.return_letter(id, Letter::Response(id, response));
                 }
-                model::Output::Stream { id, head } => {
-                    let id = ExchangeId::new(id);
-                    if self.fault_of(id) == Some(Fault::AnswerLost) {
-                        self.cut(id);
-                    } else {
-                        self.return_letter(id, Letter::Head(id, head));
-                    }
+                model::Output::Stream { head, .. } => {
+                    self.return_letter(id, Letter::Head(id, head));
                 }
-                model::Output::Event { id, bytes } => self.pass_event(ExchangeId::new(id), bytes),
-                model::Output::End { id } => {
-                    let id = ExchangeId::new(id);
-                    self.return_letter(id, Letter::End(id));
-                }
-                model::Output::Cut { id } => self.cut(ExchangeId::new(id)),
+                model::Output::Event { bytes, .. } => self.pass_event(id, bytes),
+                model::Output::End { .. } => self.return_letter(id, Letter::End(id)),
+                model::Output::Cut { .. } => self.cut(id),
+                model::Output::Wait { .. } => {}
             }
         }
     }
@@ -404,6 +451,7 @@ impl<'a> World<'a> {
         if jobs == 1 && ending == Ending::Result {
             problems.extend(self.check_logs(&ids[0]));
         }
+        problems.extend(self.check_return());
         Report { jobs, ending, is_lost, problems, said: self.said }
     }
 
@@ -428,7 +476,7 @@ impl<'a> World<'a> {
     /// The caller waits no longer than the deadline and the time for a cancel.
     fn check_time(&self) -> Option<String> {
         let limit = self.start + self.plan.deadline? + CANCEL_TIMEOUT;
-        (self.now > limit).then(|| format!("it ended {:?} past its limit", self.now - limit))
+        (self.ended > limit).then(|| format!("it ended {:?} past its limit", self.ended - limit))
     }
 
     fn check_events(&self) -> Option<String> {
@@ -477,6 +525,24 @@ impl<'a> World<'a> {
         }
     }
 
+    /// Whoever has the handle of an error can still take the result, unless the job was cancelled.
+    fn check_return(&mut self) -> Option<String> {
+        let Some(Err(error)) = &self.done else { return None };
+        let handle = error.handle()?.clone();
+        let job = self
+            .model
+            .jobs()
+            .into_iter()
+            .find(|job| job.request_id.to_string() == *handle.request_id)?;
+        if job.cancel_asked || self.plan.is_failing {
+            return None;
+        }
+        let why = error.to_string();
+        self.resume(handle);
+        let is_back = matches!(self.done, Some(Ok(_)));
+        (!is_back).then(|| format!("after {why:?} the job ended as {:?}", self.done))
+    }
+
     fn log_lines(&self) -> impl Iterator<Item = &LogLine> {
         self.events.iter().filter_map(|event| match event {
             Event::Log(line) => Some(line),
@@ -514,4 +580,6 @@ fn epoch() -> Instant {
 
 /// Things that happen in one world before it is taken to hang.
 const STEPS_MAX: usize = 20_000;
+/// More than one client can begin.
+const EXCHANGES_MAX: u64 = 1 << 32;
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);

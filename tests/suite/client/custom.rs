@@ -99,6 +99,22 @@ async fn retry_after_past_the_deadline_is_not_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn retry_after_is_bounded() {
+    // The longest wait that is honoured is 5 minutes; what is no number of seconds is no wish at all.
+    for (wish, min, max) in
+        [("1e9", 300.0, 300.0), ("-5", 0.375, 0.625), ("NaN", 0.375, 0.625), ("soon", 0.375, 0.625)]
+    {
+        let fake = Fake::new(move |step, earlier| match (step, earlier) {
+            ("submit", 0) => Reply::of(429, &[("retry-after", wish)], json!({})),
+            _ => well(step),
+        });
+        let start = Instant::now();
+        fake.client().subscribe(FLUX).await.unwrap();
+        check_time(start, min, max);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn rests_grow_while_nothing_listens() {
     let fake = Fake::new(|_, _| Reply::failing(refused()));
     let start = Instant::now();

@@ -192,6 +192,36 @@ async fn doubled_headers_do_no_harm() {
 }
 
 #[tokio::test]
+async fn odd_values_in_headers_do_no_harm() {
+    for odd in ["ü", "-1", "NaN", "1e400", "99999999999999999999", ""] {
+        let names = [
+            "x-fal-request-id",
+            "x-fal-billable-units",
+            "x-fal-error-type",
+            "x-fal-needs-retry",
+            "x-fal-retryable",
+            "x-ratelimit-reset",
+        ];
+        let headers = names.map(|name| (name, odd));
+        let server = Raw::start(move |seen| match seen.step() {
+            "submit" => Act::Say(answer(200, &headers, br#"{"request_id":"job-1"}"#)),
+            "stream" => Act::Say(answer(500, &headers, b"")),
+            "status" => Act::Say(answer(200, &headers, br#"{"status":"COMPLETED"}"#)),
+            _ => Act::Say(answer(200, &headers, br#"{"seed":7}"#)),
+        })
+        .await;
+        let output = in_time(client(server.url()).subscribe(FLUX)).await.unwrap();
+        assert_eq!(output.request_id(), Some(JOB), "{odd:?}");
+        let units = output.billable_units();
+        assert!(units.is_none_or(|units| units.is_finite() && units >= 0.0), "{units:?}");
+
+        let server = Raw::start(move |_| Act::Say(answer(418, &headers, b""))).await;
+        let error = in_time(client(server.url()).run(FLUX)).await.unwrap_err();
+        assert_eq!(error.status().map(|status| status.as_u16()), Some(418), "{odd:?}");
+    }
+}
+
+#[tokio::test]
 async fn interim_answers_are_passed_over() {
     let hint = head(103, &[("link", "</style.css>; rel=preload")]);
     let interim = [head(100, &[]), hint.clone(), hint].concat();

@@ -51,9 +51,11 @@ async fn a_run_without_an_answer_is_sent_once() {
 
 #[tokio::test]
 async fn a_body_without_a_length_ends_with_its_connection() {
-    let odd = [head(200, &[]), ACCEPTED.to_vec()].concat();
-    let server = first("submit", Act::SayAndClose(odd)).await;
-    in_time(client(server.url()).subscribe(FLUX)).await.unwrap();
+    for head in [head(200, &[]), b"HTTP/1.0 200 OK\r\n\r\n".to_vec()] {
+        let server = first("submit", Act::SayAndClose([head, ACCEPTED.to_vec()].concat())).await;
+        in_time(client(server.url()).subscribe(FLUX)).await.unwrap();
+        assert_eq!(server.steps(), ["submit", "stream", "result"]);
+    }
 }
 
 #[tokio::test]

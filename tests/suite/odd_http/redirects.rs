@@ -1,9 +1,11 @@
 //! Redirects: where they are followed, and what must not follow.
 
 use fal_client::ErrorKind;
+use serde_json::json;
 use wiremock::matchers::{any, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
+use crate::support::raw::{Act, Raw, json as json_answer, well};
 use crate::support::{FLUX, client, in_time};
 
 const SUBMIT: &str = "/queue.fal.run/fal-ai/flux/dev";
@@ -70,7 +72,7 @@ async fn a_submit_follows_on_its_own_host() {
             .expect(1)
             .mount(&fal)
             .await;
-        let submit = client(&fal.uri()).queue(FLUX).unwrap().submit(serde_json::json!({ "a": 1 }));
+        let submit = client(&fal.uri()).queue(FLUX).unwrap().submit(json!({ "a": 1 }));
         let handle = in_time(submit).await.unwrap();
         assert_eq!(&*handle.request_id, "job-1");
         let seen = fal.received_requests().await.unwrap();
@@ -78,6 +80,38 @@ async fn a_submit_follows_on_its_own_host() {
         check_key(&fal, true).await;
         fal.verify().await;
     }
+}
+
+#[tokio::test]
+async fn addresses_in_an_answer_are_followed_only_at_the_service() {
+    let stranger = Raw::start(well).await;
+    let elsewhere = json!({
+        "request_id": "job-1",
+        "status_url": format!("{}/queue.fal.run/a/requests/x/status", stranger.url()),
+        "response_url": format!("{}/queue.fal.run/a/requests/x", stranger.url()),
+        "cancel_url": format!("{}/queue.fal.run/a/requests/x/cancel", stranger.url()),
+    });
+    let accepted = elsewhere.clone();
+    let fal = Raw::start(move |seen| match seen.step() {
+        "submit" => Act::Say(json_answer(200, &accepted)),
+        _ => well(seen),
+    })
+    .await;
+    let client = client(fal.url());
+    let queue = client.queue(FLUX).unwrap();
+    let handle = in_time(queue.submit(json!({}))).await.unwrap();
+    in_time(client.subscribe(FLUX)).await.unwrap();
+    // A handle may come from anywhere, too.
+    let mut stored = elsewhere;
+    stored["endpoint"] = FLUX.into();
+    let stored: fal_client::Handle = stored.to_string().parse().unwrap();
+    for handle in [handle, stored] {
+        in_time(queue.status(&handle, true)).await.unwrap();
+        in_time(queue.watch(&handle)).await.unwrap();
+        in_time(queue.cancel(&handle)).await.unwrap();
+        in_time(client.attach(handle)).await.unwrap();
+    }
+    assert_eq!(stranger.connections(), 0, "{:?}", stranger.seen());
 }
 
 #[tokio::test]

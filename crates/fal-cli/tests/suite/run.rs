@@ -115,7 +115,8 @@ async fn a_reader_that_goes_away_ends_the_output_and_not_the_job() {
     running.until("submitted");
     let said = running.end_unread();
     assert_eq!(said.code, Some(0), "{said:?}");
-    assert!(said.stderr.is_empty(), "{}", said.stderr);
+    let later = format!("fal-cli result fal-ai/flux/dev/requests/{}", mock.jobs()[0].request_id);
+    assert!(said.stderr.contains(&later) && said.errors() == 0, "{}", said.stderr);
     assert_eq!(folder.names().len(), 1);
 }
 
@@ -123,10 +124,15 @@ async fn a_reader_that_goes_away_ends_the_output_and_not_the_job() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_under_stdout_is_told() {
     let mock = MockFal::builder().instant().start().await.unwrap();
-    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let mut command = fal_cli(&mock.url());
-    let said = Said::of(command.args(["run", "fal-ai/flux/dev", "prompt=x"]).stdout(full));
-    assert!(said.expect(10).stderr.contains("cannot write to stdout"));
+    for command in ["run", "submit"] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut binary = fal_cli(&mock.url());
+        let said = Said::of(binary.args([command, "fal-ai/flux/dev", "prompt=x"]).stdout(full));
+        let said = said.expect(10);
+        assert!(said.stderr.contains("cannot write to stdout"), "{}", said.stderr);
+        let id = mock.jobs().pop().unwrap().request_id;
+        assert!(said.stderr.contains(&format!("requests/{id} --wait")), "{}", said.stderr);
+    }
 }
 
 const fn ms(ms: u64) -> std::time::Duration {

@@ -46,7 +46,7 @@ fn the_second_ctrl_c_leaves_at_once() {
     running.until("cancelling");
     running.signal("INT");
     let said = running.end().expect(130);
-    assert!(said.stderr.contains("may go on"), "{}", said.stderr);
+    assert!(said.stderr.contains("left without waiting"), "{}", said.stderr);
     assert!(
         said.stderr.contains("fal-cli result fal-ai/flux/dev/requests/r1 --wait"),
         "{}",

@@ -381,7 +381,7 @@ impl Subscribe {
     /// A failed job's result tells its failure in full; if it does not, the status's word stands.
     fn conclude(&mut self, result: Result<Answer, Error>) -> Stage {
         let result = match (result, self.failure.take()) {
-            (Err(error), Some(failure)) if error.status().is_none() => {
+            (Err(error), Some(failure)) if !tells_failure(&error) => {
                 Err(Error::new(ErrorKind::Api(failure)))
             }
             (Err(error), _) => Err(error),
@@ -459,6 +459,13 @@ impl Subscribe {
         self.out.push_back(Output::Done(result.map_err(|error| error.with_handle(handle))));
         Stage::Over
     }
+}
+
+/// Whether this error is the service's own answer, and not trouble on the way to it.
+fn tells_failure(error: &Error) -> bool {
+    let ErrorKind::Api(api) = error.kind() else { return false };
+    let is_json = api.body.trim_ascii_start().starts_with(b"{");
+    api.request_id.is_some() || api.error_type.is_some() || is_json
 }
 
 fn aftermath_of(result: Result<CancelOutcome, Error>) -> Aftermath {

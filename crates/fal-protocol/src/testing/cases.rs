@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderValue, header};
+use http::{HeaderValue, Method, Uri, header};
 
 use super::driver::{Driver, Input, Machine, ms};
 use super::machines::Start;
@@ -12,7 +12,7 @@ use super::service::{Asked, answer, asked};
 use crate::Output;
 use crate::error::{Aftermath, Error, ErrorKind};
 use crate::settings::Settings;
-use crate::wire::{Failure, FailureKind, Response};
+use crate::wire::{Failure, FailureKind, Request, Response};
 
 #[test]
 fn whole_answer_to_a_stream_is_not_aborted() {
@@ -147,6 +147,21 @@ fn nothing_new_is_submitted_once_the_caller_gave_up() {
 }
 
 #[test]
+fn trouble_on_the_way_to_the_result_does_not_hide_the_failure() {
+    let mut knobs = calm();
+    knobs.is_eager = false;
+    knobs.retry = knobs.retry.with_attempts_read(1);
+    let start = knobs.start();
+    let mut driver = Driver::new(start.attach(), start.now, None);
+    let failed = r#"{"status":"COMPLETED","error":"boom","error_type":"internal_error"}"#;
+    respond(&mut driver, answer(200, failed));
+    let mut page = http::Response::new(Bytes::from_static(b"<html>nginx</html>"));
+    *page.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
+    respond(&mut driver, page);
+    assert_eq!(failure_of(&driver).error_type().map(|name| name.as_str()), Some("internal_error"));
+}
+
+#[test]
 fn upload_error_does_not_quote_the_signed_address() {
     let start = calm().start();
     let mut driver = Driver::new(start.upload(), start.now, None);
@@ -164,6 +179,28 @@ fn budget_is_not_spent_on_repeats_that_never_come() {
     respond(&mut driver, answer(429, ""));
     assert!(driver.is_done());
     assert_eq!(settings.budget.tokens(), crate::retry::RETRY_BUDGET_TOKENS);
+}
+
+/// Whoever asks for a foreign address: the key is not given.
+#[test]
+fn foreign_request_is_not_signed() {
+    let settings = calm().start().settings;
+    for (uri, is_signed) in [("https://queue.fal.run/a/b", true), ("https://evil.test/a/b", false)]
+    {
+        let request = settings.sign(Request::new(Method::GET, Uri::from_static(uri)));
+        assert_eq!(request.headers.contains_key(header::AUTHORIZATION), is_signed, "{uri}");
+    }
+}
+
+#[test]
+fn success_gives_to_the_budget() {
+    let start = calm().start();
+    let budget = &start.settings.budget;
+    assert!(budget.withdraw());
+    let before = budget.tokens();
+    let mut driver = Driver::new(start.run(), start.now, None);
+    assert!(driver.answer_well());
+    assert_eq!(budget.tokens(), before + 1);
 }
 
 #[track_caller]
