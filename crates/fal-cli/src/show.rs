@@ -235,11 +235,13 @@ impl Show {
 
     /// The end of the demo: facts for people, the output for programs.
     pub(crate) fn demo_output(&mut self, output: &Output, saved: &Saved, facts: &str) {
-        match self.out {
-            Out::Lines | Out::Result => self.output(output, std::slice::from_ref(saved)),
-            Out::Pretty => {}
+        self.clear();
+        if self.out == Out::Pretty {
+            self.write(&words::clean(facts));
+        } else {
+            self.output(output, std::slice::from_ref(saved));
+            self.closing_note(facts);
         }
-        self.closing_note(facts);
     }
 
     /// Another result: a JSON line for programs, text for people and for `-r`.

@@ -81,7 +81,7 @@ impl Output {
     /// Billed units, if the service told a number that can be billed.
     #[must_use]
     pub fn billable_units(&self) -> Option<f64> {
-        self.answer.billable_units().filter(|units| units.is_finite() && *units >= 0.0)
+        self.answer.billable_units()
     }
 
     /// The job; `None` after a direct run.

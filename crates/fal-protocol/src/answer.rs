@@ -44,10 +44,11 @@ impl Answer {
         self.header(headers::REQUEST_ID)
     }
 
-    /// Billed units, if the service told.
+    /// Billed units, 0 or more, if the service told.
     #[must_use]
     pub fn billable_units(&self) -> Option<f64> {
-        self.header(headers::BILLABLE_UNITS)?.trim().parse().ok()
+        let units: f64 = self.header(headers::BILLABLE_UNITS)?.trim().parse().ok()?;
+        (units.is_finite() && units >= 0.0).then_some(units)
     }
 
     /// The media type, such as `application/json`.

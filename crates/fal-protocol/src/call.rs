@@ -20,7 +20,9 @@ use crate::machine::{AttemptFailed, Ids, Out, Output, after, earliest, is_due};
 use crate::rand::SplitMix64;
 use crate::retry::{Purpose, Verdict, is_ingress};
 use crate::settings::Settings;
-use crate::wire::{Body, ExchangeId, Failure, FailureKind, Phase, Request, Response, Sent};
+use crate::wire::{
+    Body, ExchangeId, Failure, FailureKind, Phase, Request, Response, Sent, location,
+};
 
 /// Repeats one request as the policy allows. Part of every machine.
 #[derive(Debug)]
@@ -390,22 +392,6 @@ fn is_fate_unknown(response: &Response) -> bool {
     matches!(response.status().as_u16(), 502..=504)
         && headers::retry_word(response.headers()).is_none()
         && is_ingress(response)
-}
-
-/// The absolute address that `Location` names.
-fn location(base: &Uri, headers: &HeaderMap) -> Option<Uri> {
-    let text = headers.get(header::LOCATION)?.to_str().ok()?.trim();
-    let (scheme, authority) = (base.scheme_str()?, base.authority()?);
-    let absolute = if text.starts_with("//") {
-        format!("{scheme}:{text}")
-    } else if text.starts_with('/') {
-        format!("{scheme}://{authority}{text}")
-    } else {
-        text.to_owned()
-    };
-    let uri: Uri = absolute.split('#').next()?.parse().ok()?;
-    let web = matches!(uri.scheme_str(), Some("http" | "https"));
-    (web && uri.authority().is_some_and(|a| !a.as_str().contains('@'))).then_some(uri)
 }
 
 /// A request whose answer is JSON, with an optional JSON body, signed.

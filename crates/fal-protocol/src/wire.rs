@@ -3,11 +3,15 @@
 //! A transport performs a [`Request`] and reports either the answer or a [`Failure`]. It needs no
 //! knowledge of fal: no retry, no redirect, no interpretation of a status.
 
+mod location;
+
 use std::fmt;
 use std::ops::Range;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+
+pub use location::location;
 
 /// Names one exchange of one machine. A counter, not a random value, so replays stay comparable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
