@@ -141,7 +141,7 @@ impl Call {
     }
 
     /// Whether nobody waits any more for what would be paid for.
-    fn is_too_late(&self, now: Instant) -> bool {
+    pub(crate) fn is_too_late(&self, now: Instant) -> bool {
         self.purpose.is_paid() && is_due(self.deadline, now)
     }
 

@@ -18,6 +18,7 @@ pub mod rand;
 pub mod retry;
 pub mod run;
 pub mod settings;
+mod solo;
 pub mod sse;
 #[cfg(test)]
 mod testing;

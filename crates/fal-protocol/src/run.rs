@@ -17,14 +17,15 @@ use http::Method;
 
 use crate::EndpointId;
 use crate::answer::Answer;
-use crate::call::{Call, Settled, json_request};
-use crate::error::{Aftermath, ErrorKind, InputError};
+use crate::call::{Call, json_request};
+use crate::error::{Aftermath, Error, InputError};
 use crate::hosts::Host;
-use crate::machine::{AttemptFailed, Ids, Out, Output, earliest, is_due};
+use crate::machine::{AttemptFailed, Ids, Out};
 use crate::options::Options;
 use crate::retry::Purpose;
 use crate::settings::Settings;
-use crate::wire::{ExchangeId, Expect, Failure, Response};
+use crate::solo::{Kind, Solo, solo_methods};
+use crate::wire::{Expect, Response};
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -55,12 +56,11 @@ impl Config {
 #[derive(Debug)]
 #[must_use = "a machine does nothing unless it is driven"]
 pub struct Run {
-    call: Call,
-    deadline: Option<Instant>,
-    ids: Ids,
-    out: Out<AttemptFailed, Answer>,
-    over: bool,
+    solo: Solo<Direct>,
 }
+
+#[derive(Debug)]
+struct Direct;
 
 impl Run {
     /// Begins.
@@ -78,65 +78,29 @@ impl Run {
             json_request(settings, config.method, uri, config.options.headers()?, config.input)
                 .with_expect(Expect::Whole { bytes_max: settings.result_bytes_max });
         let call = Call::new(settings, Purpose::Run, request, seed, config.deadline);
-        let (ids, out) = (Ids::default(), Out::new());
-        let mut run = Self { call, deadline: config.deadline, ids, out, over: false };
-        if is_due(run.deadline, now) {
-            // Nobody waits for this run any more, so nobody is to pay for it.
-            let aftermath = Aftermath::NothingSubmitted;
-            run.settle(Some(Err(ErrorKind::Deadline { aftermath }.into())));
-        } else {
-            run.call.start(now, &mut run.ids, &mut run.out);
-        }
-        Ok(run)
+        Ok(Self { solo: Solo::begin(now, Direct, call, config.deadline, Ids::default()) })
     }
 
-    /// An answer arrived.
-    pub fn handle_response(&mut self, now: Instant, id: ExchangeId, response: Response) {
-        let settled = self.call.handle_response(now, &mut self.ids, id, response, &mut self.out);
-        self.settle(settled);
+    solo_methods!(AttemptFailed, Answer);
+}
+
+impl Kind for Direct {
+    type Event = AttemptFailed;
+    type Done = Answer;
+
+    fn read(
+        &mut self,
+        response: Response,
+        _: &mut Out<AttemptFailed, Answer>,
+    ) -> Result<Answer, Error> {
+        Ok(Answer::new(response))
     }
 
-    /// An exchange ended without an answer.
-    pub fn handle_failure(&mut self, now: Instant, id: ExchangeId, failure: Failure) {
-        let settled = self.call.handle_failure(now, &mut self.ids, id, failure, &mut self.out);
-        self.settle(settled);
-    }
-
-    /// An instant that the machine waited for has come.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        if !self.over && is_due(self.deadline, now) {
-            let unknown = self.call.is_unknown();
-            let stopped = self.call.stop();
-            let aftermath = match stopped {
-                Some(_) => Aftermath::Disconnected,
-                None if unknown => Aftermath::Unknown,
-                None => Aftermath::NothingSubmitted,
-            };
-            self.out.extend(stopped.map(|id| Output::Abort { id }));
-            return self.settle(Some(Err(ErrorKind::Deadline { aftermath }.into())));
-        }
-        let settled = self.call.handle_timeout(now, &mut self.ids, &mut self.out);
-        self.settle(settled);
-    }
-
-    /// The next thing to do. Drain until [`Output::Wait`] or [`Output::Done`].
-    pub fn poll_output(&mut self) -> Output<AttemptFailed, Answer> {
-        self.out.pop_front().unwrap_or_else(|| Output::Wait { until: self.until() })
-    }
-
-    #[cfg(test)]
-    pub(crate) const fn state_name(&self) -> &'static str {
-        if self.over { "Over" } else { self.call.state_name() }
-    }
-
-    fn until(&self) -> Option<Instant> {
-        if self.over { None } else { earliest(self.call.until(), self.deadline) }
-    }
-
-    fn settle(&mut self, settled: Option<Settled>) {
-        if let Some(settled) = settled {
-            self.over = true;
-            self.out.push_back(Output::Done(settled.map(Answer::new)));
+    fn aftermath(&self, call: &Call) -> Aftermath {
+        match call.in_flight() {
+            Some(_) => Aftermath::Disconnected,
+            None if call.is_unknown() => Aftermath::Unknown,
+            None => Aftermath::NothingSubmitted,
         }
     }
 }

@@ -18,12 +18,13 @@ use http::{HeaderMap, Method, StatusCode};
 use serde_json::Value;
 
 use super::{Event, Handle};
-use crate::call::{Call, Settled, json_request};
-use crate::error::{Aftermath, Error, ErrorKind, InputError};
-use crate::machine::{Ids, Out, Output, earliest, is_due};
+use crate::call::{Call, json_request};
+use crate::error::{Aftermath, Error, InputError};
+use crate::machine::{Ids, Out};
 use crate::retry::Purpose;
 use crate::settings::Settings;
-use crate::wire::{ExchangeId, Failure, Response};
+use crate::solo::{Kind, Reading, Solo, solo_methods};
+use crate::wire::Response;
 
 /// What the service said to a cancel. All of these are answers, none an error.
 ///
@@ -56,12 +57,12 @@ impl fmt::Display for CancelOutcome {
 #[derive(Debug)]
 #[must_use = "a machine does nothing unless it is driven"]
 pub struct Cancel {
+    pub(super) solo: Solo<Outcome>,
+}
+
+#[derive(Debug)]
+pub(super) struct Outcome {
     handle: Handle,
-    call: Call,
-    deadline: Option<Instant>,
-    ids: Ids,
-    out: Out<Event, CancelOutcome>,
-    over: bool,
 }
 
 impl Cancel {
@@ -85,71 +86,40 @@ impl Cancel {
         settings: &Arc<Settings>,
         handle: Handle,
         deadline: Option<Instant>,
-        mut ids: Ids,
+        ids: Ids,
     ) -> Result<Self, InputError> {
         let uri = handle.cancel_uri(&settings.hosts)?;
         let request = json_request(settings, Method::PUT, uri, HeaderMap::new(), None);
-        let mut call = Call::new(settings, Purpose::Cancel, request, seed, deadline);
-        let mut out = Out::new();
-        call.start(now, &mut ids, &mut out);
-        Ok(Self { handle, call, deadline, ids, out, over: false })
+        let call = Call::new(settings, Purpose::Cancel, request, seed, deadline);
+        Ok(Self { solo: Solo::begin(now, Outcome { handle }, call, deadline, ids) })
     }
 
-    /// An answer arrived.
-    pub fn handle_response(&mut self, now: Instant, id: ExchangeId, response: Response) {
-        if !self.call.is_asking(id) {
-            return;
-        }
-        if let Some(outcome) = read_outcome(&response) {
-            self.call.stop();
-            return self.finish(Ok(outcome));
-        }
-        let settled = self.call.handle_response(now, &mut self.ids, id, response, &mut self.out);
-        self.settle(settled);
+    solo_methods!(Event, CancelOutcome);
+}
+
+impl Kind for Outcome {
+    type Event = Event;
+    type Done = CancelOutcome;
+
+    /// Refusals name outcomes too.
+    fn intercept(&self, response: &Response) -> Option<Reading<Event, CancelOutcome>> {
+        read_outcome(response).map(|outcome| Reading::Done(Ok(outcome)))
     }
 
-    /// An exchange ended without an answer.
-    pub fn handle_failure(&mut self, now: Instant, id: ExchangeId, failure: Failure) {
-        let settled = self.call.handle_failure(now, &mut self.ids, id, failure, &mut self.out);
-        self.settle(settled);
+    fn read(
+        &mut self,
+        _: Response,
+        _: &mut Out<Event, CancelOutcome>,
+    ) -> Result<CancelOutcome, Error> {
+        Ok(CancelOutcome::Requested)
     }
 
-    /// An instant that the machine waited for has come.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        if !self.over && is_due(self.deadline, now) {
-            let stopped = self.call.stop();
-            self.out.extend(stopped.map(|id| Output::Abort { id }));
-            let aftermath = Aftermath::CancelFailed("no answer in time".into());
-            return self.finish(Err(ErrorKind::Deadline { aftermath }.into()));
-        }
-        let settled = self.call.handle_timeout(now, &mut self.ids, &mut self.out);
-        self.settle(settled);
+    fn aftermath(&self, _: &Call) -> Aftermath {
+        Aftermath::CancelFailed("no answer in time".into())
     }
 
-    /// The next thing to do. Drain until [`Output::Wait`] or [`Output::Done`].
-    pub fn poll_output(&mut self) -> Output<Event, CancelOutcome> {
-        self.out.pop_front().unwrap_or_else(|| Output::Wait { until: self.until() })
-    }
-
-    #[cfg(test)]
-    pub(crate) const fn state_name(&self) -> &'static str {
-        if self.over { "Over" } else { self.call.state_name() }
-    }
-
-    pub(super) fn until(&self) -> Option<Instant> {
-        if self.over { None } else { earliest(self.call.until(), self.deadline) }
-    }
-
-    fn settle(&mut self, settled: Option<Settled>) {
-        if let Some(Err(error)) = settled {
-            self.finish(Err(error));
-        }
-    }
-
-    fn finish(&mut self, result: Result<CancelOutcome, Error>) {
-        self.over = true;
-        let bind = |error: Error| error.with_handle(Some(self.handle.clone()));
-        self.out.push_back(Output::Done(result.map_err(bind)));
+    fn handle(&self) -> Option<&Handle> {
+        Some(&self.handle)
     }
 }
 

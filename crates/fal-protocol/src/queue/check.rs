@@ -15,12 +15,13 @@ use std::time::Instant;
 use http::{HeaderMap, Method};
 
 use super::{Event, Handle, Status};
-use crate::call::{Call, Settled, json_request};
+use crate::call::{Call, json_request};
 use crate::error::{Aftermath, Error, ErrorKind, InputError};
-use crate::machine::{Ids, Out, Output, earliest, is_due};
+use crate::machine::{Ids, Out};
 use crate::retry::Purpose;
 use crate::settings::Settings;
-use crate::wire::{ExchangeId, Failure, Response};
+use crate::solo::{Kind, Solo, solo_methods};
+use crate::wire::Response;
 
 /// How to read a status. The default asks for no log lines and waits without a deadline.
 #[derive(Clone, Debug, Default)]
@@ -36,12 +37,12 @@ pub struct CheckConfig {
 #[derive(Debug)]
 #[must_use = "a machine does nothing unless it is driven"]
 pub struct Check {
+    solo: Solo<Once>,
+}
+
+#[derive(Debug)]
+struct Once {
     handle: Handle,
-    call: Call,
-    deadline: Option<Instant>,
-    ids: Ids,
-    out: Out<Event, Status>,
-    over: bool,
 }
 
 impl Check {
@@ -59,60 +60,25 @@ impl Check {
         let uri = handle.status_uri(&settings.hosts, config.logs)?;
         let request = json_request(settings, Method::GET, uri, HeaderMap::new(), None);
         let call = Call::new(settings, Purpose::Status, request, seed, config.deadline);
-        let (ids, out) = (Ids::default(), Out::new());
-        let mut check = Self { handle, call, deadline: config.deadline, ids, out, over: false };
-        check.call.start(now, &mut check.ids, &mut check.out);
-        Ok(check)
+        Ok(Self { solo: Solo::begin(now, Once { handle }, call, config.deadline, Ids::default()) })
     }
 
-    /// An answer arrived.
-    pub fn handle_response(&mut self, now: Instant, id: ExchangeId, response: Response) {
-        let settled = self.call.handle_response(now, &mut self.ids, id, response, &mut self.out);
-        self.settle(settled);
+    solo_methods!(Event, Status);
+}
+
+impl Kind for Once {
+    type Event = Event;
+    type Done = Status;
+
+    fn read(&mut self, response: Response, _: &mut Out<Event, Status>) -> Result<Status, Error> {
+        Status::parse(response.body()).map_err(|error| ErrorKind::Protocol(error).into())
     }
 
-    /// An exchange ended without an answer.
-    pub fn handle_failure(&mut self, now: Instant, id: ExchangeId, failure: Failure) {
-        let settled = self.call.handle_failure(now, &mut self.ids, id, failure, &mut self.out);
-        self.settle(settled);
+    fn aftermath(&self, _: &Call) -> Aftermath {
+        Aftermath::Left
     }
 
-    /// An instant that the machine waited for has come.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        if !self.over && is_due(self.deadline, now) {
-            let stopped = self.call.stop();
-            self.out.extend(stopped.map(|id| Output::Abort { id }));
-            return self.finish(Err(ErrorKind::Deadline { aftermath: Aftermath::Left }.into()));
-        }
-        let settled = self.call.handle_timeout(now, &mut self.ids, &mut self.out);
-        self.settle(settled);
-    }
-
-    /// The next thing to do. Drain until [`Output::Wait`] or [`Output::Done`].
-    pub fn poll_output(&mut self) -> Output<Event, Status> {
-        self.out.pop_front().unwrap_or_else(|| Output::Wait { until: self.until() })
-    }
-
-    #[cfg(test)]
-    pub(crate) const fn state_name(&self) -> &'static str {
-        if self.over { "Over" } else { self.call.state_name() }
-    }
-
-    fn until(&self) -> Option<Instant> {
-        if self.over { None } else { earliest(self.call.until(), self.deadline) }
-    }
-
-    fn settle(&mut self, settled: Option<Settled>) {
-        if let Some(settled) = settled {
-            self.finish(settled.and_then(|response| {
-                Status::parse(response.body()).map_err(|error| ErrorKind::Protocol(error).into())
-            }));
-        }
-    }
-
-    fn finish(&mut self, result: Result<Status, Error>) {
-        self.over = true;
-        let bind = |error: Error| error.with_handle(Some(self.handle.clone()));
-        self.out.push_back(Output::Done(result.map_err(bind)));
+    fn handle(&self) -> Option<&Handle> {
+        Some(&self.handle)
     }
 }

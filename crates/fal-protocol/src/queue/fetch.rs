@@ -20,12 +20,13 @@ use serde_json::Value;
 
 use super::{Event, Handle};
 use crate::answer::Answer;
-use crate::call::{Call, Settled, json_request};
+use crate::call::{Call, json_request};
 use crate::error::{Aftermath, Error, ErrorKind, InputError};
-use crate::machine::{Ids, Out, Output, after, earliest, is_due};
+use crate::machine::{Ids, Out};
 use crate::retry::Purpose;
 use crate::settings::Settings;
-use crate::wire::{ExchangeId, Expect, Failure, Response};
+use crate::solo::{Kind, Reading, Solo, solo_methods};
+use crate::wire::{Expect, Response};
 
 /// How to fetch. The default takes a result that must be ready, and waits without a deadline.
 #[derive(Clone, Debug, Default)]
@@ -42,14 +43,13 @@ pub struct FetchConfig {
 #[derive(Debug)]
 #[must_use = "a machine does nothing unless it is driven"]
 pub struct Fetch {
+    pub(super) solo: Solo<Outcome>,
+}
+
+#[derive(Debug)]
+pub(super) struct Outcome {
     handle: Handle,
-    config: FetchConfig,
-    call: Call,
-    /// Set while it pauses because the result was not ready.
-    pause: Option<Option<Instant>>,
-    pub(super) ids: Ids,
-    out: Out<Event, Answer>,
-    over: bool,
+    not_ready_interval: Option<Duration>,
 }
 
 impl Fetch {
@@ -73,92 +73,40 @@ impl Fetch {
         settings: &Arc<Settings>,
         handle: Handle,
         config: FetchConfig,
-        mut ids: Ids,
+        ids: Ids,
     ) -> Result<Self, InputError> {
         let uri = handle.response_uri(&settings.hosts)?;
         let request = json_request(settings, Method::GET, uri, HeaderMap::new(), None)
             .with_expect(Expect::Whole { bytes_max: settings.result_bytes_max });
-        let mut call = Call::new(settings, Purpose::Result, request, seed, config.deadline);
-        let mut out = Out::new();
-        call.start(now, &mut ids, &mut out);
-        Ok(Self { handle, config, call, pause: None, ids, out, over: false })
+        let call = Call::new(settings, Purpose::Result, request, seed, config.deadline);
+        let kind = Outcome { handle, not_ready_interval: config.not_ready_interval };
+        Ok(Self { solo: Solo::begin(now, kind, call, config.deadline, ids) })
     }
 
-    /// An answer arrived.
-    pub fn handle_response(&mut self, now: Instant, id: ExchangeId, response: Response) {
-        if !self.call.is_asking(id) {
-            return;
-        }
-        if is_not_ready(&response) {
-            self.call.stop();
-            let Some(interval) = self.config.not_ready_interval else {
-                return self.finish(Err(ErrorKind::NotReady.into()));
-            };
-            self.out.push_back(Output::Event(Event::NotReady));
-            self.pause = Some(after(now, interval));
-            return;
-        }
-        let settled = self.call.handle_response(now, &mut self.ids, id, response, &mut self.out);
-        self.settle(settled);
+    solo_methods!(Event, Answer);
+}
+
+impl Kind for Outcome {
+    type Event = Event;
+    type Done = Answer;
+
+    fn intercept(&self, response: &Response) -> Option<Reading<Event, Answer>> {
+        is_not_ready(response).then(|| match self.not_ready_interval {
+            Some(rest) => Reading::Pause(Event::NotReady, rest),
+            None => Reading::Done(Err(ErrorKind::NotReady.into())),
+        })
     }
 
-    /// An exchange ended without an answer.
-    pub fn handle_failure(&mut self, now: Instant, id: ExchangeId, failure: Failure) {
-        let settled = self.call.handle_failure(now, &mut self.ids, id, failure, &mut self.out);
-        self.settle(settled);
+    fn read(&mut self, response: Response, _: &mut Out<Event, Answer>) -> Result<Answer, Error> {
+        Ok(Answer::new(response))
     }
 
-    /// An instant that the machine waited for has come.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        if !self.over && is_due(self.config.deadline, now) {
-            let stopped = self.stop();
-            self.out.extend(stopped.map(|id| Output::Abort { id }));
-            let aftermath = Aftermath::Left;
-            return self.finish(Err(ErrorKind::Deadline { aftermath }.into()));
-        }
-        if self.pause.is_some_and(|until| is_due(until, now)) {
-            self.pause = None;
-            return self.call.restart(now, &mut self.ids, &mut self.out);
-        }
-        let settled = self.call.handle_timeout(now, &mut self.ids, &mut self.out);
-        self.settle(settled);
+    fn aftermath(&self, _: &Call) -> Aftermath {
+        Aftermath::Left
     }
 
-    /// The next thing to do. Drain until [`Output::Wait`] or [`Output::Done`].
-    pub fn poll_output(&mut self) -> Output<Event, Answer> {
-        self.out.pop_front().unwrap_or_else(|| Output::Wait { until: self.until() })
-    }
-
-    #[cfg(test)]
-    pub(crate) const fn state_name(&self) -> &'static str {
-        match self.pause {
-            _ if self.over => "Over",
-            Some(_) => "Pausing",
-            None => self.call.state_name(),
-        }
-    }
-
-    pub(super) fn until(&self) -> Option<Instant> {
-        let next = self.pause.unwrap_or_else(|| self.call.until());
-        if self.over { None } else { earliest(next, self.config.deadline) }
-    }
-
-    /// Ends all local work; returns the exchange to abort.
-    pub(super) fn stop(&mut self) -> Option<ExchangeId> {
-        self.pause = None;
-        self.call.stop()
-    }
-
-    fn settle(&mut self, settled: Option<Settled>) {
-        if let Some(settled) = settled {
-            self.finish(settled.map(Answer::new));
-        }
-    }
-
-    fn finish(&mut self, result: Result<Answer, Error>) {
-        self.over = true;
-        let bind = |error: Error| error.with_handle(Some(self.handle.clone()));
-        self.out.push_back(Output::Done(result.map_err(bind)));
+    fn handle(&self) -> Option<&Handle> {
+        Some(&self.handle)
     }
 }
 

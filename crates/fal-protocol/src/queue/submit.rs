@@ -19,15 +19,16 @@ use serde_json::Value;
 
 use super::{Event, Handle};
 use crate::EndpointId;
-use crate::call::{Call, Settled, json_request};
+use crate::call::{Call, json_request};
 use crate::error::{Aftermath, Error, ErrorKind, InputError, ProtocolError};
 use crate::headers;
 use crate::hosts::Host;
-use crate::machine::{Ids, Out, Output, earliest, is_due};
+use crate::machine::{Ids, Out, Output};
 use crate::options::Options;
 use crate::retry::Purpose;
 use crate::settings::Settings;
-use crate::wire::{ExchangeId, Failure, Response};
+use crate::solo::{Kind, Solo, solo_methods};
+use crate::wire::Response;
 
 /// What to submit.
 #[derive(Clone, Debug)]
@@ -55,12 +56,12 @@ impl SubmitConfig {
 #[derive(Debug)]
 #[must_use = "a machine does nothing unless it is driven"]
 pub struct Submit {
+    pub(super) solo: Solo<Accepted>,
+}
+
+#[derive(Debug)]
+pub(super) struct Accepted {
     endpoint: EndpointId,
-    call: Call,
-    deadline: Option<Instant>,
-    pub(super) ids: Ids,
-    out: Out<Event, Handle>,
-    over: bool,
 }
 
 impl Submit {
@@ -78,116 +79,39 @@ impl Submit {
         let query: Vec<(&str, &str)> =
             query.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let uri = settings.hosts.uri(Host::Queue, config.endpoint.as_str(), &query)?;
-        let request = json_request(
-            settings,
-            Method::POST,
-            uri,
-            config.options.headers()?,
-            Some(config.input),
-        );
+        let headers = config.options.headers()?;
+        let request = json_request(settings, Method::POST, uri, headers, Some(config.input));
         let call = Call::new(settings, Purpose::Submit, request, seed, config.deadline);
-        let mut submit = Self {
-            endpoint: config.endpoint,
-            call,
-            deadline: config.deadline,
-            ids: Ids::default(),
-            out: Out::new(),
-            over: false,
-        };
-        if is_due(submit.deadline, now) {
-            // Nobody waits for this job any more, so nobody is to pay for it.
-            let aftermath = Aftermath::NothingSubmitted;
-            submit.finish(Err(ErrorKind::Deadline { aftermath }.into()));
-        } else {
-            submit.call.start(now, &mut submit.ids, &mut submit.out);
+        let kind = Accepted { endpoint: config.endpoint };
+        Ok(Self { solo: Solo::begin(now, kind, call, config.deadline, Ids::default()) })
+    }
+
+    solo_methods!(Event, Handle);
+}
+
+impl Kind for Accepted {
+    type Event = Event;
+    type Done = Handle;
+
+    fn read(&mut self, response: Response, out: &mut Out<Event, Handle>) -> Result<Handle, Error> {
+        let (handle, position) = read_handle(&self.endpoint, &response).map_err(|problem| {
+            // Accepted, and nobody knows under which id: to be told, never to be repeated.
+            let cause = Box::new(ErrorKind::Protocol(problem));
+            Error::new(ErrorKind::SubmitUnknown { cause })
+        })?;
+        out.push_back(Output::Event(Event::Submitted(handle.clone())));
+        if position.is_some() {
+            out.push_back(Output::Event(Event::Queued { position }));
         }
-        Ok(submit)
+        Ok(handle)
     }
 
-    /// An answer arrived.
-    pub fn handle_response(&mut self, now: Instant, id: ExchangeId, response: Response) {
-        let settled = self.call.handle_response(now, &mut self.ids, id, response, &mut self.out);
-        self.settle(settled);
-    }
-
-    /// An exchange ended without an answer.
-    pub fn handle_failure(&mut self, now: Instant, id: ExchangeId, failure: Failure) {
-        let settled = self.call.handle_failure(now, &mut self.ids, id, failure, &mut self.out);
-        self.settle(settled);
-    }
-
-    /// An instant that the machine waited for has come.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        if !self.over && is_due(self.deadline, now) {
-            let aftermath = self.aftermath();
-            let stopped = self.call.stop();
-            self.out.extend(stopped.map(|id| Output::Abort { id }));
-            return self.finish(Err(ErrorKind::Deadline { aftermath }.into()));
-        }
-        let settled = self.call.handle_timeout(now, &mut self.ids, &mut self.out);
-        self.settle(settled);
-    }
-
-    /// The next thing to do. Drain until [`Output::Wait`] or [`Output::Done`].
-    pub fn poll_output(&mut self) -> Output<Event, Handle> {
-        self.out.pop_front().unwrap_or_else(|| Output::Wait { until: self.until() })
-    }
-
-    #[cfg(test)]
-    pub(crate) const fn state_name(&self) -> &'static str {
-        if self.over { "Over" } else { self.call.state_name() }
-    }
-
-    pub(super) fn until(&self) -> Option<Instant> {
-        if self.over { None } else { earliest(self.call.until(), self.deadline) }
-    }
-
-    /// What may exist at the service if everything stops now.
-    pub(super) const fn aftermath(&self) -> Aftermath {
-        if self.call.in_flight().is_some() || self.call.is_unknown() {
+    fn aftermath(&self, call: &Call) -> Aftermath {
+        if call.in_flight().is_some() || call.is_unknown() {
             Aftermath::Unknown
         } else {
             Aftermath::NothingSubmitted
         }
-    }
-
-    /// Waits for the answer to what is open, and sends nothing more.
-    pub(super) fn expire(&mut self, now: Instant) {
-        self.call.expire(now);
-    }
-
-    pub(super) const fn in_flight(&self) -> Option<ExchangeId> {
-        self.call.in_flight()
-    }
-
-    fn settle(&mut self, settled: Option<Settled>) {
-        match settled {
-            None => {}
-            Some(Err(error)) => self.finish(Err(error)),
-            Some(Ok(response)) => match read_handle(&self.endpoint, &response) {
-                Ok((handle, position)) => {
-                    self.finish_with(handle, position);
-                }
-                // Accepted, and nobody knows under which id: to be told, never to be repeated.
-                Err(problem) => {
-                    let cause = Box::new(ErrorKind::Protocol(problem));
-                    self.finish(Err(ErrorKind::SubmitUnknown { cause }.into()));
-                }
-            },
-        }
-    }
-
-    fn finish_with(&mut self, handle: Handle, position: Option<u64>) {
-        self.out.push_back(Output::Event(Event::Submitted(handle.clone())));
-        if position.is_some() {
-            self.out.push_back(Output::Event(Event::Queued { position }));
-        }
-        self.finish(Ok(handle));
-    }
-
-    fn finish(&mut self, result: Result<Handle, Error>) {
-        self.over = true;
-        self.out.push_back(Output::Done(result));
     }
 }
 

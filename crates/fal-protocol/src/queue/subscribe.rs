@@ -283,11 +283,11 @@ impl Subscribe {
 
     fn until(&self) -> Option<Instant> {
         match &self.stage {
-            Stage::Submitting(submit) => submit.until(),
+            Stage::Submitting(submit) => submit.solo.until(),
             Stage::Watching(watch) => watch.until(),
-            Stage::Fetching(fetch) => fetch.until(),
+            Stage::Fetching(fetch) => fetch.solo.until(),
             Stage::Rescuing { until, .. } => *until,
-            Stage::Cancelling { cancel, .. } => cancel.until(),
+            Stage::Cancelling { cancel, .. } => cancel.solo.until(),
             Stage::Over => None,
         }
     }
@@ -299,7 +299,7 @@ impl Subscribe {
             self.stage = match stage {
                 Stage::Submitting(mut submit) => match self.drain(|| submit.poll_output()) {
                     None => return self.stage = Stage::Submitting(submit),
-                    Some(Ok(handle)) => self.watch(now, handle, submit.ids),
+                    Some(Ok(handle)) => self.watch(now, handle, submit.solo.ids()),
                     Some(Err(error)) => self.finish(Err(error)),
                 },
                 Stage::Watching(mut watch) => match self.drain(|| watch.poll_output()) {
@@ -317,7 +317,7 @@ impl Subscribe {
                     None => return self.stage = Stage::Rescuing { submit, until, why },
                     Some(Ok(handle)) => {
                         self.handle = Some(handle);
-                        self.cancel(now, why, submit.ids, until)
+                        self.cancel(now, why, submit.solo.ids(), until)
                     }
                     Some(Err(error)) => {
                         let unknown = matches!(error.kind(), ErrorKind::SubmitUnknown { .. });
@@ -399,13 +399,13 @@ impl Subscribe {
     /// Stops waiting and has the job cancelled.
     fn give_up(&mut self, now: Instant, why: Why) {
         match std::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::Submitting(mut submit) if submit.in_flight().is_some() => {
-                submit.expire(now);
+            Stage::Submitting(mut submit) if submit.solo.in_flight().is_some() => {
+                submit.solo.expire(now);
                 let until = after(now, self.settings.cancel_timeout);
                 self.stage = Stage::Rescuing { submit, until, why };
             }
             Stage::Submitting(submit) => {
-                self.stage = self.finish(Err(why.kind(submit.aftermath()).into()));
+                self.stage = self.finish(Err(why.kind(submit.solo.aftermath()).into()));
             }
             Stage::Watching(mut watch) => {
                 self.out.extend(watch.stop().map(|id| Output::Abort { id }));
@@ -413,9 +413,9 @@ impl Subscribe {
                 self.stage = self.cancel(now, why, watch.ids, until);
             }
             Stage::Fetching(mut fetch) => {
-                self.out.extend(fetch.stop().map(|id| Output::Abort { id }));
+                self.out.extend(fetch.solo.stop().map(|id| Output::Abort { id }));
                 let until = after(now, self.settings.cancel_timeout);
-                self.stage = self.cancel(now, why, fetch.ids, until);
+                self.stage = self.cancel(now, why, fetch.solo.ids(), until);
             }
             other => self.stage = other,
         }
@@ -425,9 +425,9 @@ impl Subscribe {
     /// Stops waiting and lets the job go on.
     fn leave(&mut self, why: Why) {
         let (in_flight, aftermath) = match &mut self.stage {
-            Stage::Submitting(submit) => (submit.in_flight(), submit.aftermath()),
+            Stage::Submitting(submit) => (submit.solo.in_flight(), submit.solo.aftermath()),
             Stage::Watching(watch) => (watch.stop(), Aftermath::Left),
-            Stage::Fetching(fetch) => (fetch.stop(), Aftermath::Left),
+            Stage::Fetching(fetch) => (fetch.solo.stop(), Aftermath::Left),
             _ => return,
         };
         self.out.extend(in_flight.map(|id| Output::Abort { id }));
@@ -437,8 +437,8 @@ impl Subscribe {
     fn abandon_rescue(&mut self) {
         if let Stage::Rescuing { submit, why, .. } = std::mem::replace(&mut self.stage, Stage::Over)
         {
-            self.out.extend(submit.in_flight().map(|id| Output::Abort { id }));
-            self.stage = self.finish(Err(why.kind(submit.aftermath()).into()));
+            self.out.extend(submit.solo.in_flight().map(|id| Output::Abort { id }));
+            self.stage = self.finish(Err(why.kind(submit.solo.aftermath()).into()));
         }
     }
 
