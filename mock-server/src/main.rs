@@ -74,7 +74,7 @@ fn announce(url: &str, quiet: bool) -> io::Result<()> {
             text,
             "
   JavaScript   fal.config({{ proxyUrl: {{ url: '{url}/api/fal/proxy', when: 'always' }}, credentials: 'any:key' }})
-  Rust, CLI    FAL_MOCK={url}, or Hosts::under(\"{url}\")
+  Rust, CLI    FAL_BASE_URL={url}, or Hosts::under(\"{url}\")
   curl         curl -H 'Authorization: Key any:key' -d '{{\"prompt\":\"a cat\"}}' {url}/fal.run/fal-ai/flux/dev
   others       put the host behind the address: {url}/queue.fal.run/...
 

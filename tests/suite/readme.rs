@@ -161,7 +161,7 @@ impl Session {
         shell.env("FAL_KEY", "any:key");
         if let Some(server) = self.servers.last() {
             let url = format!("http://{}", server.address.1);
-            shell.env("FAL_MOCK", &url).env("FAL_BASE_URL", url);
+            shell.env("FAL_BASE_URL", url);
         }
         shell
     }

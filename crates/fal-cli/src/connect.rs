@@ -6,7 +6,6 @@ use fal_client::{Client, ErrorKind, InputError, RetryPolicy};
 
 use crate::exit::Exit;
 use crate::flags::Global;
-use crate::job_name;
 use crate::problem::{KEY_HINT, Problem};
 
 /// A client for a job that is worth waiting out an outage for.
@@ -38,9 +37,7 @@ fn build(global: &Global, attempts: u32) -> Result<Client, Problem> {
             return Problem::new(Exit::Key, "there is no API key").with_hint(KEY_HINT);
         }
         if let ErrorKind::Input(InputError::Address { text, problem }) = error.kind() {
-            // The address as given may hold a password.
-            let shown = job_name::shown(text);
-            return Problem::usage(format!("the base URL {shown:?} cannot be used: {problem}"));
+            return Problem::usage(format!("the base URL {text:?} cannot be used: {problem}"));
         }
         let mut problem = Problem::of(error, global);
         if is_key {

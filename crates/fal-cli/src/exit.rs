@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
+use fal_client::FailureKind;
 use fal_client::{Error, ErrorKind, ErrorType, InputError};
-use fal_protocol::wire::FailureKind;
 
 /// How a command ended. [`TABLE`] says the same to people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! What went wrong, as people and programs are told.
 
+use fal_client::FailureKind;
 use fal_client::{Aftermath, CancelOutcome, Error, ErrorKind, FieldError, Handle};
-use fal_protocol::wire::FailureKind;
 
 use crate::exit::Exit;
 use crate::flags::Global;

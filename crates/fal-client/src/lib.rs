@@ -39,4 +39,5 @@ pub use fal_protocol::queue::{
     CancelOutcome, Completed, Handle, LogLine, OnDeadline, State, Status,
 };
 pub use fal_protocol::retry::RetryPolicy;
+pub use fal_protocol::wire::{Failure, FailureKind, Phase, Sent};
 pub use fal_protocol::{Credentials, EndpointId, Key};

@@ -325,6 +325,13 @@ impl InputError {
 
     pub(crate) fn address(text: &str, problem: &str) -> Self {
         let text = text.split(['?', '#']).next().unwrap_or_default();
+        // A user name before the host is a credential, and so is what stands after it.
+        let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+        let host = rest.split('/').next().unwrap_or_default();
+        let text = match host.rsplit_once('@') {
+            Some((user, _)) => format!("{scheme}://…{}", &rest[user.len()..]),
+            None => text.to_owned(),
+        };
         Self::Address { text: excerpt(text.as_bytes()), problem: problem.into() }
     }
 

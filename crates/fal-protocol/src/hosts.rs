@@ -315,6 +315,16 @@ mod tests {
     }
 
     #[test]
+    fn bad_bases_keep_their_passwords() {
+        for text in
+            ["https://me:secret@x.test", "me:secret@x.test", "ftp://me:secret@x.test/y?secret"]
+        {
+            let error = Hosts::under(text).unwrap_err().to_string();
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
     fn bad_bases_say_why() {
         for (text, why) in [
             ("localhost:8787", "http"),

@@ -11,7 +11,7 @@ fal-mock: a fal.ai on your desk. Nothing here costs money, and nothing leaves th
 Point your client here:
 
   JavaScript   fal.config({ proxyUrl: { url: 'http://{at}/api/fal/proxy', when: 'always' }, credentials: 'any:key' })
-  Rust, CLI    FAL_MOCK=http://{at}, or Hosts::under(\"http://{at}\")
+  Rust, CLI    FAL_BASE_URL=http://{at}, or Hosts::under(\"http://{at}\")
   curl         curl -H 'Authorization: Key any:key' -d '{\"prompt\":\"a cat\"}' http://{at}/fal.run/fal-ai/flux/dev
   others       put the host behind the address: http://{at}/queue.fal.run/...
 

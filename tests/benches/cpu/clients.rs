@@ -18,11 +18,13 @@ use crate::contestant::cpu_of;
 
 /// Runs the jobs and prints the microseconds of CPU that each took.
 pub(crate) fn call(name: &str, base: &str, cycles: usize) -> Result<(), Error> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let cpu = runtime.block_on(async {
         match name {
             "client-poll" | "client-stream" => {
-                let client = fal_client::Client::builder().base_url(base).key("id:secret").build()?;
+                let client =
+                    fal_client::Client::builder().base_url(base).key("id:secret").build()?;
                 let stream = name == "client-stream";
                 measure(cycles, move || ours(client.clone(), stream)).await
             }
@@ -40,7 +42,10 @@ pub(crate) fn call(name: &str, base: &str, cycles: usize) -> Result<(), Error> {
 }
 
 /// CPU of `cycles` jobs after a warm-up of a tenth of them.
-async fn measure<F>(cycles: usize, job: impl Fn() -> F + Clone + Send + 'static) -> Result<Duration, Error>
+async fn measure<F>(
+    cycles: usize,
+    job: impl Fn() -> F + Clone + Send + 'static,
+) -> Result<Duration, Error>
 where
     F: Future<Output = Result<(), Error>> + Send + 'static,
 {
@@ -99,13 +104,16 @@ async fn by_hand(
     let url = format!("{base}/queue.fal.run/fal-ai/flux/dev");
     let submitted: Submitted = serde_json::from_slice(&call(Method::POST, &url, body).await?)?;
     if stream {
-        let events = call(Method::GET, &format!("{}/stream?logs=0", submitted.status_url), Bytes::new()).await?;
+        let events =
+            call(Method::GET, &format!("{}/stream?logs=0", submitted.status_url), Bytes::new())
+                .await?;
         let event = events.strip_prefix(b"data: ").ok_or("one event")?;
         let _: StatusOnly = serde_json::from_slice(event)?;
     } else {
         let url = format!("{}?logs=0", submitted.status_url);
         loop {
-            let status: StatusOnly = serde_json::from_slice(&call(Method::GET, &url, Bytes::new()).await?)?;
+            let status: StatusOnly =
+                serde_json::from_slice(&call(Method::GET, &url, Bytes::new()).await?)?;
             if status.status == "COMPLETED" {
                 break;
             }
@@ -118,7 +126,11 @@ async fn by_hand(
 /// What every caller does with a result.
 fn check(body: &Bytes) -> Result<(), Error> {
     let result: Value = serde_json::from_slice(body)?;
-    if result["images"][0]["url"].is_string() { Ok(()) } else { Err("the result has no image".into()) }
+    if result["images"][0]["url"].is_string() {
+        Ok(())
+    } else {
+        Err("the result has no image".into())
+    }
 }
 
 #[derive(serde::Deserialize)]

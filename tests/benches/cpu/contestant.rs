@@ -57,7 +57,8 @@ pub(crate) fn cpu_of(process: &str) -> Result<Duration, Error> {
 /// This program in another role, on a core of its own where the machine can do that.
 fn pinned(core: &str, arguments: &[&str]) -> Result<Command, Error> {
     let own = std::env::current_exe()?;
-    let can_pin = Command::new("taskset").args(["-c", core, "true"]).status().is_ok_and(|s| s.success());
+    let can_pin =
+        Command::new("taskset").args(["-c", core, "true"]).status().is_ok_and(|s| s.success());
     let mut command = if can_pin {
         let mut command = Command::new("taskset");
         command.args(["-c", core]).arg(own);

@@ -49,7 +49,9 @@ pub(crate) fn complete_a_job(port: u16) -> Result<String, Error> {
         connection.get_mut().write_all(render(Kind::Result, &id).as_bytes())?;
         match answer(&mut connection)? {
             (200, _) => return Ok(id),
-            (status, _) if Instant::now() > limit => return Err(format!("no result: {status}").into()),
+            (status, _) if Instant::now() > limit => {
+                return Err(format!("no result: {status}").into());
+            }
             _ => std::thread::yield_now(),
         }
     }

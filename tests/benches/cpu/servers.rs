@@ -20,7 +20,8 @@ use crate::Error;
 
 /// Serves until it is ended; the first line of output is the port.
 pub(crate) fn serve(name: &str) -> Result<(), Error> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
         match name {
             "mock" => {
@@ -41,7 +42,9 @@ pub(crate) fn serve(name: &str) -> Result<(), Error> {
 
 type Answer = std::pin::Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>>;
 
-async fn accept(answer: impl Fn(Request<Incoming>) -> Answer + Clone + Send + 'static) -> Result<(), Error> {
+async fn accept(
+    answer: impl Fn(Request<Incoming>) -> Answer + Clone + Send + 'static,
+) -> Result<(), Error> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     announce(listener.local_addr()?.port())?;
     loop {
@@ -80,8 +83,12 @@ async fn limit(request: Request<Incoming>) -> Response<Full<Bytes>> {
 }
 
 /// Remembers how often each job was polled: COMPLETED at the third, or on its stream after 1 ms.
-async fn queue(request: Request<Incoming>, polls: Arc<Mutex<(u64, BTreeMap<u64, u32>)>>) -> Response<Full<Bytes>> {
-    let host = request.headers().get("host").and_then(|h| h.to_str().ok()).unwrap_or_default().to_owned();
+async fn queue(
+    request: Request<Incoming>,
+    polls: Arc<Mutex<(u64, BTreeMap<u64, u32>)>>,
+) -> Response<Full<Bytes>> {
+    let host =
+        request.headers().get("host").and_then(|h| h.to_str().ok()).unwrap_or_default().to_owned();
     let path = request.uri().path().to_owned();
     if *request.method() == Method::POST {
         let mut body = request.into_body();
@@ -98,7 +105,8 @@ async fn queue(request: Request<Incoming>, polls: Arc<Mutex<(u64, BTreeMap<u64, 
             r#"{{"status":"IN_QUEUE","request_id":"{id:08}","queue_position":0,"response_url":"{base}","status_url":"{base}/status","cancel_url":"{base}/cancel"}}"#
         )));
     }
-    let id = path.split("/requests/").nth(1).and_then(|rest| rest.get(..8)?.parse().ok()).unwrap_or(0);
+    let id =
+        path.split("/requests/").nth(1).and_then(|rest| rest.get(..8)?.parse().ok()).unwrap_or(0);
     if path.ends_with("/stream") {
         tokio::time::sleep(Duration::from_millis(1)).await;
         let event = r#"data: {"status":"COMPLETED","request_id":"x","logs":null,"metrics":{"inference_time":0.8}}"#;

@@ -1,5 +1,6 @@
 //! The live line: spinner, state, elapsed time, and a bar per file on its way.
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use fal_client::Event;
@@ -23,8 +24,12 @@ impl Live {
 
     /// Prints above the live line.
     pub(super) fn print(&self, began: &Instant, text: &str) {
-        // The terminal went away: nothing is left to draw on.
-        let _ = self.all.println(words::timed(began, text));
+        let line = words::timed(began, text);
+        // `println` of the bars counts a line that wraps as one, and leaves remains of them behind.
+        self.all.suspend(|| {
+            // The terminal went away: nothing is left to draw on.
+            let _ = writeln!(std::io::stderr().lock(), "{line}");
+        });
     }
 
     pub(super) fn event(&mut self, event: &Event) {
