@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use fal_mock::MockFal;
+use fal_mock::model::WebhookHosts;
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
@@ -30,7 +31,8 @@ async fn run(flags: Flags) -> ExitCode {
         .seed(flags.seed)
         .queue_time(flags.queue_time)
         .run_time(flags.run_time)
-        .require_key(!flags.public);
+        .require_key(!flags.public)
+        .webhook_hosts(flags.webhook_hosts.into());
     if let Some(runners) = flags.runners {
         builder = builder.runners(runners);
     }
@@ -158,6 +160,10 @@ struct Flags {
     #[arg(long)]
     public: bool,
 
+    /// Which hosts webhooks may call over plain http.
+    #[arg(long, value_enum, default_value_t = Hosts::Loopback, value_name = "HOSTS")]
+    webhook_hosts: Hosts,
+
     /// Print the first line only.
     #[arg(long)]
     quiet: bool,
@@ -165,6 +171,24 @@ struct Flags {
     /// Threads that serve connections.
     #[arg(long, default_value_t = 2, value_name = "N")]
     workers: usize,
+}
+
+/// [`WebhookHosts`] as a flag.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Hosts {
+    /// This machine only: nothing leaves it.
+    Loopback,
+    /// Every host.
+    Any,
+}
+
+impl From<Hosts> for WebhookHosts {
+    fn from(hosts: Hosts) -> Self {
+        match hosts {
+            Hosts::Loopback => Self::Loopback,
+            Hosts::Any => Self::Any,
+        }
+    }
 }
 
 const EXAMPLES: &str = "\

@@ -9,7 +9,10 @@ use std::time::{Duration, SystemTime};
 use tokio::task::JoinHandle;
 
 use crate::http::{self, Seen, Shared};
-use crate::model::{Config, Control, Counters, Failure, JobView, Model, RequestId};
+use crate::model::{
+    Config, Control, Counters, DeliveryView, Failure, JobView, Model, RequestId, RetryProfile,
+    WebhookHosts,
+};
 
 /// A running mock. Everything is its own: mocks in one process do not meet.
 ///
@@ -19,6 +22,7 @@ pub struct MockFal {
     address: SocketAddr,
     server: JoinHandle<()>,
     timer: JoinHandle<()>,
+    postman: JoinHandle<()>,
 }
 
 impl MockFal {
@@ -71,6 +75,15 @@ impl MockFal {
         })
     }
 
+    /// The last deliveries to webhooks, the oldest first, up to 10,000.
+    #[must_use]
+    pub fn deliveries(&self) -> Vec<DeliveryView> {
+        self.shared.with_model(|model, now| {
+            model.handle_timeout(now);
+            model.deliveries()
+        })
+    }
+
     /// How many submits it has accepted.
     #[must_use]
     pub fn submits(&self) -> u64 {
@@ -106,9 +119,11 @@ impl MockFal {
     pub async fn stop(mut self) {
         self.server.abort();
         self.timer.abort();
-        // Both were aborted, so both errors say just that.
+        self.postman.abort();
+        // All were aborted, so all errors say just that.
         let _ = (&mut self.server).await;
         let _ = (&mut self.timer).await;
+        let _ = (&mut self.postman).await;
     }
 }
 
@@ -116,6 +131,7 @@ impl Drop for MockFal {
     fn drop(&mut self) {
         self.server.abort();
         self.timer.abort();
+        self.postman.abort();
     }
 }
 
@@ -177,6 +193,18 @@ impl Builder {
         self
     }
 
+    /// Which addresses webhooks may call. Default: those of this machine.
+    pub fn webhook_hosts(mut self, hosts: WebhookHosts) -> Self {
+        self.config.webhook_hosts = hosts;
+        self
+    }
+
+    /// How webhooks are repeated. Default: [`RetryProfile::docs_2026`].
+    pub fn webhook_retry(mut self, profile: RetryProfile) -> Self {
+        self.config.webhook_retry = profile;
+        self
+    }
+
     /// Adds a key (`id:secret`); once one is listed, no other is accepted.
     pub fn key(mut self, key: &str) -> Self {
         self.config.keys.push(key.to_owned());
@@ -203,9 +231,10 @@ impl Builder {
         let (listener, address) = http::bind(SocketAddr::new(self.host, self.port)).await?;
         let now = tokio::time::Instant::now().into_std();
         let model = Model::new(self.config, now, SystemTime::now());
-        let shared = Shared::new(model, address.to_string());
+        let (shared, letters) = Shared::new(model, address.to_string());
         let server = tokio::spawn(http::serve(listener, Arc::clone(&shared)));
         let timer = tokio::spawn(Arc::clone(&shared).run_timer());
-        Ok(MockFal { shared, address, server, timer })
+        let postman = tokio::spawn(http::deliver_all(Arc::clone(&shared), letters));
+        Ok(MockFal { shared, address, server, timer, postman })
     }
 }

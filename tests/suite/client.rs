@@ -6,4 +6,5 @@ mod calls;
 mod custom;
 mod endings;
 mod files;
+mod streams;
 mod wire;

@@ -7,7 +7,7 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use fal_mock::MockFal;
-use fal_mock::model::Failure;
+use fal_mock::model::{Control, Failure, StreamFailure};
 use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -41,7 +41,7 @@ async fn official_javascript_client_gets_what_it_expects() {
 }
 
 /// Every check of `contract.mjs`, in order: one that vanishes is a failure.
-const CHECKS: [&str; 25] = [
+const CHECKS: [&str; 29] = [
     "run",
     "subscribe-polling",
     "subscribe-streaming",
@@ -63,10 +63,14 @@ const CHECKS: [&str; 25] = [
     "abort-of-run",
     "abort-while-polling",
     "timeout-cancels",
-    "webhook-is-refused-clearly",
+    "webhook-is-delivered-and-verifies",
     "low-priority",
     "wrong-key",
-    "stream-is-refused-clearly",
+    "stream-of-text",
+    "stream-of-pictures",
+    "validation-error-of-stream",
+    "cut-stream",
+    "abort-of-stream",
 ];
 
 struct Mocks {
@@ -76,7 +80,7 @@ struct Mocks {
     instant: MockFal,
     /// Jobs never end, and run one at a time.
     slow: MockFal,
-    /// The first two calls fail.
+    /// The first two calls fail, and the first stream is cut.
     failing: MockFal,
 }
 
@@ -97,6 +101,7 @@ impl Mocks {
             let failure = Failure::request_error(status, "runner_server_error", "it fell over");
             mocks.failing.fail_next(failure);
         }
+        mocks.failing.control(Control::BreakNextStream(StreamFailure::Cut));
         mocks
     }
 
@@ -144,6 +149,8 @@ impl Mocks {
             counters.runs == counters.runs_abandoned
         })
         .await;
+        eventually("the aborted stream ends", || self.slow.counters().model_streams_abandoned == 1)
+            .await;
     }
 }
 

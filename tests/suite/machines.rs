@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 fn every_machine_has_vectors() {
     let mut missing = vec![
         "run",
+        "stream",
         "upload",
         "queue/submit",
         "queue/watch",

@@ -5,6 +5,7 @@ mod js_client;
 mod machines;
 mod odd_http;
 mod readme;
+mod schema;
 mod simulation;
 mod support;
 mod vectors;

@@ -3,6 +3,7 @@
 mod endpoint;
 mod errors;
 mod sse;
+mod webhook;
 
 use std::path::Path;
 
@@ -61,7 +62,8 @@ fn runner(area: &str) -> Run {
         "endpoint" => endpoint::run,
         "errors" => errors::run,
         "sse" => sse::run,
-        "queue" | "run" | "upload" => fal_conformance::machines::run,
+        "webhook" => webhook::run,
+        "queue" | "run" | "stream" | "upload" => fal_conformance::machines::run,
         other => panic!("no runner for the area {other:?}"),
     }
 }

@@ -55,6 +55,12 @@ pub(crate) enum Command {
     /// Ctrl-C asks the service to cancel the job; a second one leaves at once and the job goes on.
     /// The job's handle is told as soon as there is one: `fal-cli result HANDLE --wait` comes back.
     Run(Run),
+    /// Run a model that streams, and print what it makes as it comes
+    ///
+    /// On a terminal a text grows in place and other events are JSON; else each event is a JSON line.
+    /// Sound and other raw bytes go to --out, or to stdout when that is no terminal. There is no queue
+    /// and no handle: Ctrl-C stops the model, and a stream that breaks cannot be taken up again.
+    Stream(Stream),
     /// Put a job into the queue and print its handle
     ///
     /// On a terminal and with -r the handle is text (fal-ai/flux/dev/requests/ID), else JSON lines;
@@ -79,6 +85,9 @@ pub(crate) enum Command {
     /// `run` and `submit` do this by themselves for key@file. The addresses are public to whoever
     /// knows them.
     Upload(Upload),
+    /// Check what a webhook has received
+    #[command(subcommand)]
+    Webhook(Webhook),
 }
 
 /// Flags of `demo`.
@@ -131,6 +140,38 @@ pub(crate) struct Run {
     /// Poll the status instead of streaming it
     #[arg(long)]
     pub(crate) poll: bool,
+}
+
+/// Flags of `stream`.
+#[derive(Debug, Args)]
+#[command(after_long_help = input::HELP, after_help = SEE_MORE)]
+pub(crate) struct Stream {
+    /// The model, such as fal-ai/any-llm
+    pub(crate) endpoint: String,
+
+    /// Its input: key=value, key:=JSON, key@file; see --help
+    #[arg(value_name = "KEY=VALUE")]
+    pub(crate) fields: Vec<String>,
+
+    /// The input as JSON: a file's name, @file, - for stdin, or the JSON itself; fields are added to it
+    #[arg(long, value_name = "JSON")]
+    pub(crate) input: Option<String>,
+
+    /// Write what comes to this new file too: raw bytes as they are, events as lines of JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Give up after this time, such as 90s, 10m or 2h [default: 61m]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) deadline: Option<Duration>,
+
+    /// Give up when nothing comes for so long once the stream has begun [default: the deadline alone]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) idle_timeout: Option<Duration>,
+
+    /// Send a header of your own; not for secrets, flags are visible to other users
+    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    pub(crate) headers: Vec<(String, String)>,
 }
 
 /// Flags of `submit`.
@@ -215,6 +256,32 @@ pub(crate) struct ResultFlags {
 pub(crate) struct Cancel {
     /// The job; see `fal-cli --help`
     pub(crate) handle: String,
+}
+
+/// What can be done with deliveries.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Webhook {
+    /// Verify a saved delivery with fal's keys and print it
+    ///
+    /// Exit code 0: it is from fal; 4: it is not, or not of now; 6: the keys are out of reach.
+    #[command(after_help = SEE_MORE)]
+    Verify(WebhookVerify),
+}
+
+/// Flags of `webhook verify`.
+#[derive(Debug, Args)]
+pub(crate) struct WebhookVerify {
+    /// The headers of the delivery: a file with one `Name: value` per line; other lines are passed over
+    #[arg(long, value_name = "FILE")]
+    pub(crate) headers: PathBuf,
+
+    /// The body of the delivery, byte for byte
+    #[arg(long, value_name = "FILE")]
+    pub(crate) body: PathBuf,
+
+    /// Take it as if it had arrived when it was signed: a saved delivery is too old after five minutes
+    #[arg(long)]
+    pub(crate) any_age: bool,
 }
 
 /// Flags of `upload`.

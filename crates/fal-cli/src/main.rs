@@ -14,7 +14,9 @@ mod run;
 mod save;
 mod show;
 mod signals;
+mod stream;
 mod upload;
+mod webhook;
 
 use std::process::ExitCode;
 
@@ -52,11 +54,13 @@ async fn perform(flags: Flags, show: &mut Show) -> Result<Exit, Problem> {
     match flags.command {
         Command::Demo(flags) => demo::demo(global, flags, show).await,
         Command::Run(flags) => run::run(global, flags, show).await,
+        Command::Stream(flags) => stream::stream(global, flags, show).await,
         Command::Submit(flags) => run::submit(global, flags, show).await,
         Command::Status(flags) => job::status(global, flags, show).await,
         Command::Result(flags) => job::result(global, flags, show).await,
         Command::Cancel(flags) => job::cancel(global, flags, show).await,
         Command::Upload(flags) => upload::upload(global, flags, show).await,
+        Command::Webhook(flags) => webhook::webhook(global, flags, show).await,
     }
 }
 

@@ -177,7 +177,7 @@ fn store(output: &Output, dir: &Path) -> Result<Saved, Problem> {
 }
 
 /// Makes an empty file under the first free one of `a.png`, `a-2.png`, `a-3.png`...
-fn reserve(dir: &Path, name: &str) -> io::Result<PathBuf> {
+pub(crate) fn reserve(dir: &Path, name: &str) -> io::Result<PathBuf> {
     let (stem, ending) = match name.rsplit_once('.') {
         Some((stem, ending)) if !stem.is_empty() => (stem, format!(".{ending}")),
         _ => (name, String::new()),

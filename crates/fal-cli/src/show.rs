@@ -7,7 +7,7 @@ mod words;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-use fal_client::{Event, Handle, Output};
+use fal_client::{Event, Handle, Output, StreamItem};
 use serde_json::value::RawValue;
 
 use crate::exit::Exit;
@@ -33,6 +33,10 @@ pub(crate) struct Show {
     global: Global,
     /// The job that it was last told of.
     handle: Option<Handle>,
+    /// The text of a stream so far, as it stands on the terminal.
+    text: String,
+    /// Raw bytes are on stdout: no line may follow them.
+    has_bytes: bool,
     /// Why stdout takes no more. A reader that went away ends the output, not the job.
     stdout_error: Option<io::Error>,
 }
@@ -81,6 +85,8 @@ impl Show {
             last_progress: None,
             global: global.clone(),
             handle: None,
+            text: String::new(),
+            has_bytes: false,
             stdout_error: None,
         }
     }
@@ -169,7 +175,7 @@ impl Show {
 
     /// A JSON line about something, where stdout gets them.
     pub(crate) fn line(&mut self, line: Line) {
-        if self.out == Out::Lines {
+        if self.out == Out::Lines && !self.has_bytes {
             self.write(&line.finish());
         }
     }
@@ -230,6 +236,62 @@ impl Show {
                     output.content_type().unwrap_or("an unknown type")
                 )),
             },
+        }
+    }
+
+    /// Whether stdout takes raw bytes.
+    pub(crate) fn takes_bytes(&self) -> bool {
+        self.out == Out::Result || self.out == Out::Lines && !self.global.json
+    }
+
+    /// A part of a stream.
+    pub(crate) fn item(&mut self, item: &StreamItem) {
+        self.clear();
+        if !item.is_event() {
+            self.has_bytes = true;
+            return self.write_bytes(item.bytes());
+        }
+        // Only what is JSON can be shown as such; few models send anything else.
+        let json = item.json::<&RawValue>().ok().map(RawValue::get);
+        match self.out {
+            Out::Lines => {
+                let line = self.new_line("item").maybe("name", item.name());
+                let line = match json {
+                    Some(json) => line.raw("data", &json::compact(json)),
+                    None => line.with("data", &String::from_utf8_lossy(item.bytes())),
+                };
+                self.line(line);
+            }
+            Out::Result => {
+                self.write_bytes(item.bytes());
+                self.write("");
+            }
+            Out::Pretty => match item.json::<Text>() {
+                Ok(text) => self.grow(text.output),
+                Err(_) => {
+                    self.items_over();
+                    let text = json.map(json::pretty);
+                    self.write(&words::clean(
+                        &text.unwrap_or_else(|| String::from_utf8_lossy(item.bytes()).into()),
+                    ));
+                }
+            },
+        }
+    }
+
+    /// Writes what is new of a text; one that does not go on from what stands there begins a line.
+    fn grow(&mut self, text: String) {
+        if !text.starts_with(&self.text) {
+            self.items_over();
+        }
+        self.write_bytes(words::steady(&text[self.text.len()..]).as_bytes());
+        self.text = text;
+    }
+
+    /// No part of the stream follows: ends the line of its text.
+    pub(crate) fn items_over(&mut self) {
+        if !std::mem::take(&mut self.text).is_empty() {
+            self.write("");
         }
     }
 
@@ -320,6 +382,12 @@ impl Show {
         let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
         self.stdout_error = written.err();
     }
+}
+
+/// What models that write text send: all of it so far.
+#[derive(Debug, serde::Deserialize)]
+struct Text {
+    output: String,
 }
 
 /// A line on stderr. When that is gone too, there is nobody left to tell.

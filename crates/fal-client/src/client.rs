@@ -15,6 +15,7 @@ use crate::download::Download;
 use crate::error::Error;
 use crate::queue::Queue;
 use crate::run::Run;
+use crate::stream::StreamRun;
 use crate::subscribe::Subscribe;
 use crate::transport::Transport;
 use crate::upload::{Upload, UploadSource};
@@ -39,6 +40,8 @@ use crate::upload::{Upload, UploadSource};
 pub struct Client {
     transport: Arc<dyn Transport>,
     settings: Arc<Settings>,
+    #[cfg(feature = "webhook")]
+    webhook_keys: crate::webhook::Keys,
 }
 
 impl Client {
@@ -90,6 +93,12 @@ impl Client {
         Run::new(self.clone(), endpoint.as_ref())
     }
 
+    /// Runs a model that streams: text as it is written, pictures as they become clear, sound as it is
+    /// made.
+    pub fn stream(&self, endpoint: impl AsRef<str>) -> StreamRun {
+        StreamRun::new(self.clone(), endpoint.as_ref())
+    }
+
     /// Puts a file where models can read it.
     pub fn upload(&self, source: impl Into<UploadSource>) -> Upload {
         Upload::new(self.clone(), source.into())
@@ -98,6 +107,18 @@ impl Client {
     /// Fetches a file that an output names. Takes data URIs too. Sends no credentials.
     pub fn download(&self, url: impl Into<String>) -> Download {
         Download::new(self.clone(), url.into())
+    }
+
+    /// Verifies what webhooks receive. Clones of a client share the keys for it.
+    #[cfg(feature = "webhook")]
+    #[must_use]
+    pub fn webhooks(&self) -> crate::webhook::Webhooks {
+        crate::webhook::Webhooks::new(self.clone())
+    }
+
+    #[cfg(feature = "webhook")]
+    pub(crate) const fn webhook_keys(&self) -> &crate::webhook::Keys {
+        &self.webhook_keys
     }
 
     pub(crate) const fn settings(&self) -> &Arc<Settings> {
@@ -259,7 +280,12 @@ impl Builder {
             #[cfg(not(feature = "hyper"))]
             None => return Err(Error::config("there is no transport: give the builder one")),
         };
-        Ok(Client { transport, settings: Arc::new(self.settings) })
+        Ok(Client {
+            transport,
+            settings: Arc::new(self.settings),
+            #[cfg(feature = "webhook")]
+            webhook_keys: crate::webhook::Keys::default(),
+        })
     }
 }
 

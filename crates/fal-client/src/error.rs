@@ -18,6 +18,8 @@ use crate::output::Output;
 pub struct Error {
     kind: Box<ErrorKind>,
     handle: Option<Box<Handle>>,
+    /// What the head of a stream named that broke later.
+    request_id: Option<Box<str>>,
 }
 
 /// The causes of an [`Error`].
@@ -67,7 +69,7 @@ pub enum ErrorKind {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind) -> Self {
-        Self { kind: Box::new(kind), handle: None }
+        Self { kind: Box::new(kind), handle: None, request_id: None }
     }
 
     pub(crate) fn file(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
@@ -102,7 +104,10 @@ impl Error {
         match (&self.handle, &*self.kind) {
             (Some(handle), _) => Some(&handle.request_id),
             (None, ErrorKind::Decode(e)) => e.output().request_id(),
-            (None, _) => self.api().and_then(|api| api.request_id.as_deref()),
+            (None, _) => {
+                let told = self.api().and_then(|api| api.request_id.as_deref());
+                told.or(self.request_id.as_deref())
+            }
         }
     }
 
@@ -145,6 +150,7 @@ impl Error {
 
 impl From<core::Error> for Error {
     fn from(error: core::Error) -> Self {
+        let request_id = error.request_id().map(Into::into);
         let (kind, handle) = error.into_parts();
         let kind = match kind {
             core::ErrorKind::Api(e) => ErrorKind::Api(e),
@@ -157,7 +163,7 @@ impl From<core::Error> for Error {
             core::ErrorKind::Cancelled { aftermath } => ErrorKind::Cancelled { aftermath },
             other => ErrorKind::Config { problem: other.to_string().into() },
         };
-        Self { kind: Box::new(kind), handle: handle.map(Box::new) }
+        Self { kind: Box::new(kind), handle: handle.map(Box::new), request_id }
     }
 }
 
@@ -170,7 +176,7 @@ impl From<InputError> for Error {
 impl From<DecodeError> for Error {
     fn from(error: DecodeError) -> Self {
         let handle = error.output().handle().cloned().map(Box::new);
-        Self { kind: Box::new(ErrorKind::Decode(error)), handle }
+        Self { kind: Box::new(ErrorKind::Decode(error)), handle, request_id: None }
     }
 }
 

@@ -16,9 +16,12 @@ mod plan;
 mod prepare;
 mod queue;
 mod run;
+mod stream;
 mod subscribe;
 pub mod transport;
 mod upload;
+#[cfg(feature = "webhook")]
+pub mod webhook;
 
 pub use client::{Builder, Client};
 pub use download::{DOWNLOAD_BYTES_MAX, DOWNLOAD_DEADLINE_DEFAULT, Download};
@@ -29,6 +32,7 @@ pub use input::{FileInput, Input, IntoInput};
 pub use output::Output;
 pub use queue::{IntoHandle, Queue, STEP_DEADLINE_DEFAULT, Submit, Watch};
 pub use run::{RUN_DEADLINE_DEFAULT, Run};
+pub use stream::{StreamItem, StreamRun, Streaming};
 pub use subscribe::{DEADLINE_DEFAULT, Subscribe, Subscription};
 pub use upload::{UPLOAD_DEADLINE_DEFAULT, Upload, UploadSource};
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use fal_protocol::machine::{AttemptFailed, Output};
 use fal_protocol::wire::{ExchangeId, Failure, Head, Response};
-use fal_protocol::{Answer, Error, queue, run, upload};
+use fal_protocol::{Answer, Error, queue, run, stream, upload};
 
 pub(crate) trait Machine: Send + Unpin {
     type Event;
@@ -65,6 +65,7 @@ machine!(queue::Submit, queue::Event, queue::Handle, {});
 machine!(queue::Check, queue::Event, queue::Status, {});
 machine!(queue::Fetch, queue::Event, Answer, {});
 machine!(queue::Cancel, queue::Event, queue::CancelOutcome, {});
+machine!(chunked stream::Stream, stream::Event, stream::Streamed);
 machine!(chunked queue::Watch, queue::Event, queue::Completed);
 machine!(chunked queue::Subscribe, queue::Event, queue::Finished);
 machine!(upload::Upload, upload::Event, upload::Uploaded, {
@@ -72,6 +73,9 @@ machine!(upload::Upload, upload::Event, upload::Uploaded, {
         Self::handle_progress(self, now, id, bytes);
     }
 });
+
+#[cfg(feature = "webhook")]
+machine!(fal_protocol::webhook::Verify, AttemptFailed, fal_protocol::webhook::Checked, {});
 
 /// What a machine said, and nothing that its driver does itself.
 #[derive(Debug)]

@@ -71,7 +71,7 @@ impl Call {
         deadline: Option<Instant>,
     ) -> Self {
         let timeout = match purpose {
-            Purpose::Run => settings.run_timeout,
+            Purpose::Run | Purpose::Stream => settings.run_timeout,
             Purpose::Put => settings.upload_idle_timeout,
             _ => settings.attempt_timeout,
         };
@@ -143,6 +143,12 @@ impl Call {
     /// Whether nobody waits any more for what would be paid for.
     pub(crate) fn is_too_late(&self, now: Instant) -> bool {
         self.purpose.is_paid() && is_due(self.deadline, now)
+    }
+
+    /// The call has succeeded, and its exchange goes on: what follows is read by somebody else.
+    pub(crate) fn accept(&mut self) {
+        self.settings.budget.deposit();
+        self.state = State::Over;
     }
 
     /// Ends the call; returns the exchange to abort.

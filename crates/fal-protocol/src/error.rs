@@ -28,19 +28,28 @@ use crate::wire::{Failure, Sent};
 pub struct Error {
     kind: Box<ErrorKind>,
     handle: Option<Box<Handle>>,
+    /// What the head of a stream named that broke later.
+    request_id: Option<Box<str>>,
 }
 
 impl Error {
     /// An error of this kind, not bound to a job.
     #[must_use]
     pub fn new(kind: ErrorKind) -> Self {
-        Self { kind: Box::new(kind), handle: None }
+        Self { kind: Box::new(kind), handle: None, request_id: None }
     }
 
     /// The same error, bound to a job.
     #[must_use]
     pub fn with_handle(mut self, handle: Option<Handle>) -> Self {
         self.handle = handle.map(Box::new).or(self.handle);
+        self
+    }
+
+    /// The same error, with the request id of an answer that had begun. `None` changes nothing.
+    #[must_use]
+    pub fn with_request_id(mut self, request_id: Option<Box<str>>) -> Self {
+        self.request_id = request_id.or(self.request_id);
         self
     }
 
@@ -73,7 +82,10 @@ impl Error {
     pub fn request_id(&self) -> Option<&str> {
         match &self.handle {
             Some(handle) => Some(&handle.request_id),
-            None => self.kind.api().and_then(|api| api.request_id.as_deref()),
+            None => {
+                let told = self.kind.api().and_then(|api| api.request_id.as_deref());
+                told.or(self.request_id.as_deref())
+            }
         }
     }
 

@@ -17,12 +17,16 @@ pub mod queue;
 pub mod rand;
 pub mod retry;
 pub mod run;
+pub mod schema;
 pub mod settings;
 mod solo;
 pub mod sse;
+pub mod stream;
 #[cfg(test)]
 mod testing;
 pub mod upload;
+#[cfg(feature = "webhook")]
+pub mod webhook;
 pub mod wire;
 
 pub use answer::Answer;

@@ -28,6 +28,8 @@ use crate::wire::{Failure, FailureKind, Response, Sent};
 pub enum Purpose {
     /// A direct run.
     Run,
+    /// A streamed run.
+    Stream,
     /// Putting a job into the queue.
     Submit,
     /// Reading a status.
@@ -40,13 +42,15 @@ pub enum Purpose {
     Initiate,
     /// Writing a file to its address: the same bytes again change nothing.
     Put,
+    /// Reading the keys with which webhooks are signed.
+    Keys,
 }
 
 impl Purpose {
     /// Whether repeating it could make the caller pay twice.
     #[must_use]
     pub const fn is_paid(self) -> bool {
-        matches!(self, Self::Run | Self::Submit)
+        matches!(self, Self::Run | Self::Stream | Self::Submit)
     }
 }
 

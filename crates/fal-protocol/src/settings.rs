@@ -27,8 +27,8 @@ pub struct Settings {
     ///
     /// Not for direct runs and streams. Precedent: 120 s in the Python client, none in the JS client.
     pub attempt_timeout: Duration,
-    /// The same for a direct run, whose answer comes when the model is done. Default 61 min: fal ends
-    /// an app's request after 60 min unless the app says otherwise.
+    /// The same for a direct run, whose answer comes when the model is done, and for the first byte of a
+    /// stream. Default 61 min: fal ends an app's request after 60 min unless the app says otherwise.
     pub run_timeout: Duration,
     /// Longest wait between two pieces of an upload going out. Default 60 s.
     pub upload_idle_timeout: Duration,

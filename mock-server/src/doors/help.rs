@@ -16,7 +16,7 @@ Point your client here:
   others       put the host behind the address: http://{at}/queue.fal.run/...
 
 Hosts: fal.run, queue.fal.run, rest.fal.ai, v3.fal.media.
-Not emulated (501): model streaming, realtime, webhooks, multipart and token uploads, the platform API.
+Not emulated (501): model streaming, realtime, multipart and token uploads, the platform API.
 ";
 
 /// The hint in the answer to an unknown path.

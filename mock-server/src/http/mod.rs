@@ -4,6 +4,7 @@
 //! across an await, and an idle request owns neither a task nor a timer.
 
 mod body;
+mod deliver;
 mod shared;
 
 use std::io;
@@ -28,6 +29,7 @@ use crate::model::{self, Host};
 use crate::render;
 
 use body::Body;
+pub(crate) use deliver::deliver_all;
 pub use shared::Seen;
 pub(crate) use shared::{Answer, Shared};
 

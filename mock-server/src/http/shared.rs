@@ -10,6 +10,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::Cut;
 use super::body::{Body, Piece};
+use super::deliver::Letter;
 use crate::model::{Head, Model, Output, Request, Response};
 
 /// What all connections and the timer share.
@@ -27,6 +28,8 @@ struct State {
     model: Model,
     last_exchange: u64,
     waiting: BTreeMap<u64, Waiting>,
+    /// Deliveries to be made. The model has at most one for each that it remembers.
+    post: mpsc::UnboundedSender<Letter>,
     /// When the timer wakes by itself.
     alarm: Option<Instant>,
     seen: VecDeque<Seen>,
@@ -62,22 +65,29 @@ pub(crate) enum Answer<F> {
 }
 
 impl Shared {
-    pub(crate) fn new(model: Model, listening: String) -> Arc<Self> {
+    /// Also returns the deliveries that it wants made.
+    pub(crate) fn new(
+        model: Model,
+        listening: String,
+    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Letter>) {
+        let (post, letters) = mpsc::unbounded_channel();
         let body_bytes_max = model.config().body_bytes_max;
         let state = State {
             model,
             last_exchange: 0,
             waiting: BTreeMap::new(),
+            post,
             alarm: None,
             seen: VecDeque::new(),
             seen_last: 0,
         };
-        Arc::new(Self {
+        let shared = Self {
             state: Mutex::new(state),
             earlier: Notify::new(),
             listening: listening.into(),
             body_bytes_max,
-        })
+        };
+        (Arc::new(shared), letters)
     }
 
     /// Host and port that the server listens on.
@@ -222,6 +232,10 @@ impl State {
                 }
                 Output::Cut { id } => {
                     self.waiting.remove(&id);
+                }
+                Output::Deliver { id, url, headers, body, time_max } => {
+                    // Without a postman the mock is being dropped.
+                    let _ = self.post.send(Letter { id, url, headers, body, time_max });
                 }
                 Output::Wait { until } => {
                     let is_earlier =

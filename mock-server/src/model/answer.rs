@@ -68,6 +68,22 @@ impl Answer {
         self.images
     }
 
+    /// What the input asked for.
+    pub(crate) fn prompt(&self) -> &str {
+        &self.prompt
+    }
+
+    /// A number that follows from seed, endpoint and input.
+    pub(crate) const fn draw(&self) -> u64 {
+        self.key as u64
+    }
+
+    /// The same with other pictures: what there is while `left` more steps are to be done. The last step
+    /// has the final ones.
+    pub(crate) fn draft(&self, left: usize) -> Self {
+        Self { key: self.key.wrapping_add((left as u128) << 64), ..self.clone() }
+    }
+
     const fn file(&self, index: u64) -> FileKey {
         FileKey::new(self.key.wrapping_add(index as u128))
     }

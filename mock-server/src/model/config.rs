@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::webhook::{RetryProfile, WebhookHosts};
+
 /// How a [`Model`](super::Model) behaves. Change fields of [`Config::default`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -32,6 +34,12 @@ pub struct Config {
     pub ping_interval: Duration,
     /// How long a signed upload address is valid. Default: [`UPLOAD_TIME_MAX`].
     pub upload_time_max: Duration,
+    /// How webhooks are repeated. Default: [`RetryProfile::docs_2026`].
+    pub webhook_retry: RetryProfile,
+    /// Which addresses webhooks may call. Default: those of this machine.
+    pub webhook_hosts: WebhookHosts,
+    /// Whether a job that was cancelled before it started is news. Default: no (inferred).
+    pub webhook_of_cancelled: bool,
     /// Jobs kept; beyond it the oldest goes, finished ones first. Default: [`JOBS_MAX`].
     pub jobs_max: usize,
     /// Bytes of inputs, results and files kept, evicted likewise. Default: [`STORE_BYTES_MAX`].
@@ -58,6 +66,9 @@ impl Default for Config {
             retention_large: RETENTION_LARGE,
             ping_interval: PING_INTERVAL,
             upload_time_max: UPLOAD_TIME_MAX,
+            webhook_retry: RetryProfile::default(),
+            webhook_hosts: WebhookHosts::default(),
+            webhook_of_cancelled: false,
             jobs_max: JOBS_MAX,
             store_bytes_max: STORE_BYTES_MAX,
             body_bytes_max: BODY_BYTES_MAX,
@@ -80,6 +91,7 @@ impl Config {
         ] {
             *time = (*time).min(TIME_MAX);
         }
+        self.webhook_retry = self.webhook_retry.bounded(TIME_MAX);
         self.ping_interval = self.ping_interval.max(Duration::from_millis(1));
         self
     }

@@ -18,8 +18,11 @@ use super::{Model, Open, app_of};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Control {
-    /// The next job or sync run that is accepted fails so, after its run time.
+    /// The next job, sync run or model stream that is accepted fails so: after its run time, a stream
+    /// before its first byte.
     FailNext(Failure),
+    /// The next model stream that begins breaks off so, after half of its events.
+    BreakNextStream(StreamFailure),
     /// An unfinished job fails now.
     Fail {
         /// The job.
@@ -37,8 +40,29 @@ pub enum Control {
         /// The job.
         request_id: RequestId,
     },
+    /// The news of a job is delivered once more, with all attempts anew.
+    Redeliver {
+        /// The job.
+        request_id: RequestId,
+    },
+    /// The next job with a webhook that ends well has an output that no delivery can carry.
+    WithholdNextPayload,
+    /// Deliveries are signed with a new key from now on; the one before stays in the set of keys.
+    RotateWebhookKey,
     /// All open exchanges are cut; jobs and files stay.
     Restart,
+}
+
+/// How a model stream breaks off after it has begun, when its status is long out.
+///
+/// fal defines no form for this: apps send an event of their own, or the connection is cut.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StreamFailure {
+    /// The connection is closed without the end of the body.
+    Cut,
+    /// One last event, then the end. The data stands on one line, such as `{"error":"out of memory"}`.
+    Event(Bytes),
 }
 
 /// Where a job stands.
@@ -87,6 +111,10 @@ pub struct Counters {
     pub runs: u64,
     /// Sync runs whose caller went away.
     pub runs_abandoned: u64,
+    /// Model streams accepted.
+    pub model_streams: u64,
+    /// Model streams whose caller went away.
+    pub model_streams_abandoned: u64,
     /// Jobs that ended, well or not.
     pub completed: u64,
     /// Cancels that found an unfinished job.
@@ -114,6 +142,10 @@ impl Model {
                 self.fail_next.push_back(Arc::new(failure));
                 true
             }
+            Control::BreakNextStream(failure) => {
+                self.break_next.push_back(failure);
+                true
+            }
             Control::Fail { request_id, failure } => {
                 let possible = self.job_is(request_id, |job| !job.is_done());
                 if possible {
@@ -123,6 +155,15 @@ impl Model {
             }
             Control::Finish { request_id } => self.finish_now(request_id),
             Control::Requeue { request_id } => self.requeue(request_id),
+            Control::Redeliver { request_id } => self.redeliver(request_id),
+            Control::WithholdNextPayload => {
+                self.deliveries.withhold_next = true;
+                true
+            }
+            Control::RotateWebhookKey => {
+                self.deliveries.signer.rotate(self.config.seed);
+                true
+            }
             Control::Restart => {
                 self.restart();
                 true
@@ -213,6 +254,10 @@ impl Model {
                 Open::Run(call) => {
                     self.counters.runs_abandoned += 1;
                     self.release(call.endpoint.app());
+                }
+                Open::Feed(feed) => {
+                    self.counters.model_streams_abandoned += 1;
+                    self.release(feed.endpoint.app());
                 }
                 Open::Stream(stream) => self.unwatch(id, &stream),
             }

@@ -59,6 +59,17 @@ pub(crate) fn interface(endpoint: &str) -> &'static Interface {
     LISTED.iter().find(|(id, _)| *id == endpoint).map_or(&GENERIC, |(_, interface)| interface)
 }
 
+/// Whether a model answers with text, by its id: one of its words is [`TEXT_WORDS`], or its last
+/// segment says so. Nothing else tells, as there are no documents of models here.
+pub(crate) fn is_text(endpoint: &str) -> bool {
+    endpoint.split('/').any(|segment| {
+        let mut words = segment.split(['-', '_', '.']);
+        segment == "text"
+            || segment.ends_with("-to-text")
+            || words.any(|word| TEXT_WORDS.contains(&word))
+    })
+}
+
 const fn field(name: &'static str, kind: Kind, presence: Presence) -> Field {
     Field { name, kind, presence }
 }
@@ -79,6 +90,9 @@ const LISTED: &[(&str, Interface)] = &[(
         size: Size { width: 768, height: 1024 },
     },
 )];
+
+/// Words in the ids of models that answer with text.
+const TEXT_WORDS: &[&str] = &["chat", "completions", "llm", "openrouter", "router", "vlm"];
 
 /// The text-to-image interface that most documents share, with nothing required.
 static GENERIC: Interface = Interface {

@@ -1,10 +1,10 @@
 //! What enters and leaves the model: requests, answers, doors, outputs.
 
 use std::borrow::Cow;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Uri};
 
 /// A whole answer.
 pub type Response = http::Response<Bytes>;
@@ -193,6 +193,19 @@ pub enum Output {
     Cut {
         /// The exchange.
         id: u64,
+    },
+    /// News of a job: POST it, then call [`Model::handle_delivered`](super::Model::handle_delivered).
+    Deliver {
+        /// Names the attempt. These numbers are not those of exchanges.
+        id: u64,
+        /// Where to.
+        url: Uri,
+        /// All headers but those of HTTP itself.
+        headers: HeaderMap,
+        /// What it says.
+        body: Bytes,
+        /// After this time an answer does not count any more.
+        time_max: Duration,
     },
     /// Drained: wait for a request or this instant.
     Wait {

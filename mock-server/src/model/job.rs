@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::answer::Answer;
 use super::failure::Failure;
+use super::webhook::Hook;
 
 /// One accepted job.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub(crate) struct Job {
     pub(crate) state: State,
     /// The status streams that watch it.
     pub(crate) streams: Vec<u64>,
+    /// Who wants to hear of its end.
+    pub(crate) hook: Option<Box<Hook>>,
 }
 
 /// Where a job stands.
@@ -139,7 +142,8 @@ impl Job {
             State::Running { answer, .. } => answer.bytes(),
             State::Queued { .. } => 0,
         };
-        JOB_BYTES + self.input.len() + headers + outcome
+        let hook = self.hook.as_ref().map_or(0, |hook| size_of::<Hook>() + hook.url.len());
+        JOB_BYTES + self.input.len() + headers + outcome + hook
     }
 }
 

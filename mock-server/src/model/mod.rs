@@ -23,6 +23,7 @@ mod control;
 mod endpoint;
 mod exchange;
 mod failure;
+mod feed;
 mod files;
 mod id;
 mod input;
@@ -33,10 +34,12 @@ mod picture;
 mod queue;
 mod reply;
 mod run;
+mod signer;
 mod storage;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod webhook;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
@@ -50,16 +53,21 @@ pub use config::{
     LARGE_RESULT_BYTES_MIN, PING_INTERVAL, QUEUE_TIME, RETENTION, RETENTION_LARGE, RUN_TIME,
     STORE_BYTES_MAX, TIME_MAX, UPLOAD_TIME_MAX,
 };
-pub use control::{Control, Counters, HEADERS_MAX, JobState, JobView};
+pub use control::{Control, Counters, HEADERS_MAX, JobState, JobView, StreamFailure};
 pub use exchange::{Door, Head, Host, Output, Request, Response};
 pub use failure::Failure;
 pub use id::{ParseRequestIdError, RequestId};
+pub use webhook::{
+    DELIVERIES_MAX, DELIVERY_BYTES_MAX, DeliveryAttempt, DeliveryResult, DeliveryState,
+    DeliveryView, RETRIES_MAX, RetryProfile, WebhookHosts,
+};
 
 use answer::Answer;
 use files::Files;
 use job::{Attempt, Job, Outcome, Priority, State};
 use jobs::Jobs;
 use line::Line;
+use webhook::Deliveries;
 
 /// The service. See the [module](self) for its contract.
 #[derive(Debug)]
@@ -82,8 +90,11 @@ pub struct Model {
     due: BinaryHeap<Reverse<(Instant, u64, Due)>>,
     /// Exchanges that wait for something.
     open: BTreeMap<u64, Open>,
-    /// How the next jobs and runs shall fail.
+    /// How the next jobs, runs and model streams shall fail.
     fail_next: VecDeque<Arc<Failure>>,
+    /// How the next model streams shall break off.
+    break_next: VecDeque<StreamFailure>,
+    deliveries: Deliveries,
     counters: Counters,
     out: VecDeque<Output>,
 }
@@ -100,7 +111,7 @@ struct App {
     watchers: BTreeSet<u64>,
 }
 
-/// Something that happens by itself. The numbers are epochs of jobs.
+/// Something that happens by itself. The numbers of jobs are their epochs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
     Ready(RequestId, u32),
@@ -108,6 +119,9 @@ enum Due {
     Finish(RequestId, u32),
     Run(u64),
     Stream(u64),
+    /// A delivery and its epoch.
+    Delivery(u64, u32),
+    Feed(u64),
 }
 
 /// An exchange that waits.
@@ -115,6 +129,7 @@ enum Due {
 enum Open {
     Run(Box<run::Call>),
     Stream(Box<stream::Stream>),
+    Feed(Box<feed::Feed>),
 }
 
 impl Model {
@@ -134,6 +149,8 @@ impl Model {
             due: BinaryHeap::new(),
             open: BTreeMap::new(),
             fail_next: VecDeque::new(),
+            break_next: VecDeque::new(),
+            deliveries: Deliveries::default(),
             counters: Counters::default(),
             out: VecDeque::new(),
             config,
@@ -163,7 +180,8 @@ impl Model {
         self.settle(now);
     }
 
-    /// The peer of an exchange has gone away: its sync run is cancelled, its stream forgotten.
+    /// The peer of an exchange has gone away: its sync run or model stream is cancelled, its status
+    /// stream forgotten.
     ///
     /// A queued job goes on. Exchanges that are over or unknown change nothing.
     pub fn handle_gone(&mut self, now: Instant, id: u64) {
@@ -172,6 +190,10 @@ impl Model {
             Some(Open::Run(call)) => {
                 self.counters.runs_abandoned += 1;
                 self.release(call.endpoint.app());
+            }
+            Some(Open::Feed(feed)) => {
+                self.counters.model_streams_abandoned += 1;
+                self.release(feed.endpoint.app());
             }
             Some(Open::Stream(stream)) => self.unwatch(id, &stream),
             None => {}
@@ -229,7 +251,9 @@ impl Model {
                     }
                 }
                 Due::Run(exchange) => self.finish_run(exchange),
+                Due::Delivery(number, epoch) => self.delivery_due(number, epoch),
                 Due::Stream(exchange) => self.stream_due(exchange, at),
+                Due::Feed(exchange) => self.feed_due(exchange, at),
             }
         }
         self.now = now;
@@ -238,14 +262,18 @@ impl Model {
 
     fn plan(&mut self, at: Instant, event: Due) {
         // Start timeouts of jobs that have long started stay in the heap: sweep before they dominate.
-        if self.due.len() > 4 * (self.jobs.len() + self.open.len()) + DUE_SWEEP_MIN {
-            let (jobs, open) = (&self.jobs, &self.open);
+        let live = self.jobs.len() + self.open.len() + self.deliveries.len();
+        if self.due.len() > 4 * live + DUE_SWEEP_MIN {
+            let (jobs, open, deliveries) = (&self.jobs, &self.open, &self.deliveries);
             let current = |id, epoch| jobs.get(id).is_some_and(|job: &Job| job.epoch == epoch);
             self.due.retain(|Reverse((_, _, event))| match event {
                 Due::Ready(id, epoch) | Due::StartBy(id, epoch) | Due::Finish(id, epoch) => {
                     current(*id, *epoch)
                 }
-                Due::Run(exchange) | Due::Stream(exchange) => open.contains_key(exchange),
+                Due::Delivery(number, epoch) => deliveries.is_current(*number, *epoch),
+                Due::Run(exchange) | Due::Stream(exchange) | Due::Feed(exchange) => {
+                    open.contains_key(exchange)
+                }
             });
         }
         self.age += 1;
@@ -381,6 +409,7 @@ impl Model {
         self.jobs.recount(before, after);
         self.retain(id, large);
         self.changed(id);
+        self.announce(id);
     }
 
     /// Keeps a finished job for its time.

@@ -16,6 +16,7 @@ use super::exchange::{Door, Host, Request, Response};
 use super::failure::Failure;
 use super::id::RequestId;
 use super::job::{Attempt, Job, Outcome, Priority, State};
+use super::webhook::{self, Hook};
 use super::{Due, Model, reply};
 use crate::render;
 
@@ -265,8 +266,10 @@ impl Model {
             Err(failure) => return reply::failure(self.mint_other(), &failure),
         };
         if request.query.is_some() {
-            if request.parameter("fal_webhook").is_some() {
-                return reply::not_emulated(self.mint_other(), "webhooks");
+            if let Some(Err(failure)) =
+                request.parameter("fal_webhook").map(|url| webhook::check_url(&url))
+            {
+                return reply::failure(self.mint_other(), &failure);
             }
             if let Some(refusal) = self.queue_too_long(&request, &endpoint) {
                 return refusal;
@@ -300,6 +303,9 @@ impl Model {
         let id = RequestId::mint(&mut self.job_ids);
         self.counters.submits += 1;
         self.age += 1;
+        let hook = request
+            .parameter("fal_webhook")
+            .map(|url| Box::new(Hook { url: url.into(), door: request.door.clone().into_owned() }));
         let start_by = start_timeout.and_then(|timeout| self.now.checked_add(timeout));
         let job = Job {
             input: request.body,
@@ -317,6 +323,7 @@ impl Model {
             // Not in a line yet; both branches below decide where it stands.
             state: State::Queued { since: self.now, ticket: u64::MAX },
             streams: Vec::new(),
+            hook,
             endpoint,
         };
         if self.config.instant {
@@ -344,7 +351,7 @@ impl Model {
     fn insert_completed(&mut self, id: RequestId, mut job: Job) {
         let outcome = match job.doom.take() {
             Some(failure) => Outcome::Failed(failure),
-            None if job.input.len() <= UNREAD_BYTES_MAX => Outcome::Unread,
+            None if job.input.len() <= UNREAD_BYTES_MAX && job.hook.is_none() => Outcome::Unread,
             None => {
                 Outcome::of(Answer::prepare(self.config.seed, job.endpoint.as_str(), &job.input))
             }
@@ -354,6 +361,7 @@ impl Model {
         job.state = State::Done { run: Some(run), outcome };
         self.jobs.insert(id, job);
         self.retain(id, large);
+        self.announce(id);
     }
 
     /// Works out what came of a job, if that was put off.

@@ -37,21 +37,23 @@ impl Model {
         if request.header("upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket")) {
             return Some(reply::not_emulated(self.mint_other(), "realtime"));
         }
-        match endpoint.path().and_then(|path| path.rsplit('/').next()) {
-            Some("stream") => {
-                return Some(reply::not_emulated(self.mint_other(), "model streaming"));
-            }
-            Some("realtime") => return Some(reply::not_emulated(self.mint_other(), "realtime")),
-            _ => {}
+        if endpoint.path().and_then(|path| path.rsplit('/').next()) == Some("realtime") {
+            return Some(reply::not_emulated(self.mint_other(), "realtime"));
+        }
+        if let Some(base) = streamed(&endpoint) {
+            return match base {
+                Some(base) => self.feed(exchange, request, base),
+                None => {
+                    let detail = format!("Application \"{path}\" not found");
+                    Some(reply::refuse(StatusCode::NOT_FOUND, self.mint_other(), &detail))
+                }
+            };
         }
         // Checked for its form only: a call starts at once or not at all.
         if let Err(failure) = queue::start_timeout(&request) {
             return Some(reply::failure(self.mint_other(), &failure));
         }
-        let busy = self.apps.get(endpoint.app()).map_or(0, |app| app.running);
-        if self.config.runners.is_some_and(|runners| busy >= runners)
-            || self.open.len() >= self.config.exchanges_max
-        {
+        if !self.has_room(endpoint.app()) {
             return Some(reply::failure(self.mint_other(), &too_many()));
         }
         let id = RequestId::mint(&mut self.job_ids);
@@ -70,7 +72,14 @@ impl Model {
         None
     }
 
-    fn judge(&self, request: &Request<'_>, endpoint: &EndpointId) -> Outcome {
+    /// Whether another call may begin at once.
+    pub(crate) fn has_room(&self, app: &str) -> bool {
+        let busy = self.apps.get(app).map_or(0, |app| app.running);
+        self.config.runners.is_none_or(|runners| busy < runners)
+            && self.open.len() < self.config.exchanges_max
+    }
+
+    pub(crate) fn judge(&self, request: &Request<'_>, endpoint: &EndpointId) -> Outcome {
         let (seed, name) = (self.config.seed, endpoint.as_str());
         // Without a body the input stands in the query, which is how the official JavaScript client
         // sends the input of a GET.
@@ -111,11 +120,23 @@ impl Model {
     }
 }
 
+/// The endpoint whose stream this is, if it is one: `Some(None)` when `/stream` stands there twice, as
+/// the Python client writes it for ids that end so already.
+fn streamed(endpoint: &EndpointId) -> Option<Option<EndpointId>> {
+    let path = endpoint.path()?;
+    if path != "stream" && !path.ends_with("/stream") {
+        return None;
+    }
+    let base = endpoint.as_str().strip_suffix("/stream")?;
+    let is_twice = path == "stream/stream" || path.ends_with("/stream/stream");
+    Some(EndpointId::parse(base).ok().filter(|_| !is_twice))
+}
+
 /// All runners are busy, and a direct call does not wait.
 ///
 /// Source: docs.fal.ai, concurrency page, names the type and the header (documented); that it stands
 /// in the list form is inferred.
-fn too_many() -> Failure {
+pub(super) fn too_many() -> Failure {
     let msg = "The limit of concurrent requests is reached";
     Failure::model_error(StatusCode::TOO_MANY_REQUESTS, "concurrent_requests_limit", msg)
         .with_header(HeaderName::from_static("x-fal-needs-retry"), HeaderValue::from_static("1"))

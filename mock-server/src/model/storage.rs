@@ -18,6 +18,9 @@ use crate::render;
 impl Model {
     /// Answers a call to the REST host.
     pub(crate) fn rest(&mut self, request: &Request<'_>) -> Response {
+        if request.path == "/.well-known/jwks.json" {
+            return self.key_set(request);
+        }
         if request.path.trim_end_matches('/') != "/storage/upload/initiate" {
             return reply::not_emulated(
                 self.mint_other(),
@@ -33,6 +36,18 @@ impl Model {
         match read_initiate(request) {
             Ok((content_type, name)) => self.initiate(request, content_type, &name),
             Err(problems) => reply::failure(self.mint_other(), &Failure::invalid(&problems)),
+        }
+    }
+
+    /// The keys of webhooks, for everybody.
+    fn key_set(&mut self, request: &Request<'_>) -> Response {
+        let id = self.mint_other();
+        match *request.method {
+            Method::GET | Method::HEAD => {
+                let keys = self.deliveries.signer.key_set(self.config.seed);
+                reply::json(StatusCode::OK, id, keys)
+            }
+            _ => reply::wrong_method(id, "GET, HEAD"),
         }
     }
 

@@ -159,7 +159,8 @@ async fn refusals_have_their_status() {
         (StatusCode::METHOD_NOT_ALLOWED, &"POST".parse().unwrap())
     );
     assert_eq!(post(port, "/fal.run/a/b", "[]").await.status, StatusCode::UNPROCESSABLE_ENTITY);
-    assert_eq!(post(port, "/fal.run/a/b/stream", "{}").await.status, StatusCode::NOT_IMPLEMENTED);
+    let realtime = post(port, "/fal.run/a/b/realtime", "{}").await;
+    assert_eq!(realtime.status, StatusCode::NOT_IMPLEMENTED);
     assert_eq!(get(port, "/queue.fal.run/a/b/requests/x").await.status, StatusCode::NOT_FOUND);
     assert_eq!(mock.submits(), 0);
 }

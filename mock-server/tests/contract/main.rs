@@ -4,6 +4,7 @@ mod client;
 mod doors;
 mod exchanges;
 mod process;
+mod webhook;
 
 use fal_mock::MockFal;
 

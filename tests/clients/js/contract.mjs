@@ -5,6 +5,8 @@
 // `failing` lets them fail.
 
 import assert from "node:assert/strict";
+import { createHash, createPublicKey, verify } from "node:crypto";
+import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import path from "node:path";
 
@@ -257,14 +259,25 @@ const checks = {
     await assert.rejects(subscription, /timed out/);
   },
 
-  async "webhook-is-refused-clearly"() {
-    // A mock that took the job and called nobody would let a test wait for ever.
-    const webhookUrl = "https://example.com/hook?x=1&y=2";
-    await assert.rejects(client(fast).queue.submit(flux, { input, webhookUrl }), (error) => {
-      assert.equal(error.status, 501);
-      assert.match(error.body.detail, /webhook/);
-      return true;
-    });
+  async "webhook-is-delivered-and-verifies"() {
+    const { webhookUrl, delivery, close } = await receiver();
+    try {
+      const { request_id: requestId } = await client(fast).queue.submit(flux, {
+        input,
+        webhookUrl,
+      });
+      const { url, headers, body } = await delivery;
+      assert.equal(url, "/hook?x=1&y=2");
+      assert.ok(await isSigned(headers, body), "no key has made its signature");
+      assert.ok(!(await isSigned(headers, `${body} `)), "any body would do");
+      const { request_id: told, status, payload } = JSON.parse(body);
+      assert.deepEqual([told, status], [requestId, "OK"]);
+      const { data } = await client(fast).queue.result(flux, { requestId });
+      assert.deepEqual({ ...payload, images: data.images }, data);
+      return sizeOf(payload.images[0]);
+    } finally {
+      close();
+    }
   },
 
   async "low-priority"() {
@@ -283,15 +296,78 @@ const checks = {
     await assert.rejects(stranger.queue.submit(flux, { input }), (error) => error.status === 401);
   },
 
-  async "stream-is-refused-clearly"() {
+  async "stream-of-text"() {
     const stream = await client(fast).stream("fal-ai/any-llm", { input });
-    await assert.rejects(stream.done(), (error) => {
-      assert.equal(error.status, 501);
-      assert.match(error.body.detail, /streaming/);
-      return true;
+    const items = [];
+    for await (const item of stream) items.push(item);
+    assert.ok(items.length > 2, `${items.length} items`);
+    assert.match(stream.requestId, UUID);
+    const done = await stream.done();
+    assert.deepEqual(done, items.at(-1));
+    assert.deepEqual(items.map(({ partial }) => partial).indexOf(false), items.length - 1);
+    items.slice(1).forEach(({ output }, at) => assert.ok(output.startsWith(items[at].output)));
+    assert.ok(done.output.includes(input.prompt), done.output);
+    return done.output;
+  },
+
+  async "stream-of-pictures"() {
+    const stream = await client(fast).stream(`${flux}/stream`, { input: { ...input, seed: 7 } });
+    const items = [];
+    stream.on("data", (item) => items.push(item));
+    const done = await stream.done();
+    assert.deepEqual(done, items.at(-1));
+    assert.equal(done.seed, 7);
+    assert.equal(new Set(items.map(({ images }) => images[0].url)).size, items.length);
+    for (const { images } of items) await sizeOf(images[0]);
+    return `${items.length} items`;
+  },
+
+  async "validation-error-of-stream"() {
+    const stream = await client(fast).stream("fal-ai/controlnet-ip-adapter", {
+      input: { seed: "x" },
     });
+    return invalid(stream.done());
+  },
+
+  async "cut-stream"() {
+    // Its mock cuts the first stream in the middle.
+    const stream = await client(failing).stream(flux, { input });
+    await assert.rejects(stream.done(), (error) => error instanceof ApiError);
+  },
+
+  async "abort-of-stream"() {
+    const stream = await client(slow).stream("acme/streamed", { input });
+    setTimeout(() => stream.abort(), 100);
+    await stream.done();
   },
 };
+
+/** Listens for one delivery. */
+async function receiver() {
+  let arrived;
+  const delivery = new Promise((resolve) => (arrived = resolve));
+  const server = createServer(async (request, response) => {
+    const pieces = [];
+    for await (const piece of request) pieces.push(piece);
+    response.end();
+    arrived({ url: request.url, headers: request.headers, body: Buffer.concat(pieces).toString() });
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const webhookUrl = `http://127.0.0.1:${server.address().port}/hook?x=1&y=2`;
+  return { webhookUrl, delivery, close: () => server.close() };
+}
+
+/** Verifies with nothing but Node, so that no code of the mock agrees with itself. */
+async function isSigned(headers, body) {
+  const { keys } = await (await fetch(`${fast}/rest.fal.ai/.well-known/jwks.json`)).json();
+  const header = (name) => headers[`x-fal-webhook-${name}`];
+  const digest = createHash("sha256").update(body).digest("hex");
+  const message = [header("request-id"), header("user-id"), header("timestamp"), digest].join("\n");
+  const signature = Buffer.from(header("signature"), "hex");
+  return keys.some((key) =>
+    verify(null, Buffer.from(message), createPublicKey({ key, format: "jwk" }), signature),
+  );
+}
 
 /** Updates never go back, and end with the job. */
 function assertForward(seen) {

@@ -9,6 +9,7 @@ use fal_protocol::queue::{
     SubscribeConfig, Watch, WatchConfig,
 };
 use fal_protocol::run::{self, Run};
+use fal_protocol::stream::{self, Stream};
 use fal_protocol::upload::{self, Upload};
 use fal_protocol::wire::Body;
 use fal_protocol::{EndpointId, Hosts, Settings};
@@ -35,6 +36,7 @@ pub(super) fn begin(
     let wrong = |error: fal_protocol::InputError| error.to_string();
     Ok(match name {
         "run" => Box::new(Run::new(now, seed, &settings, config.run()?).map_err(wrong)?),
+        "stream" => Box::new(Stream::new(now, seed, &settings, config.stream()?).map_err(wrong)?),
         "upload" => Box::new(Upload::new(now, seed, &settings, config.upload()).map_err(wrong)?),
         "queue/submit" => {
             Box::new(Submit::new(now, seed, &settings, config.submit()?).map_err(wrong)?)
@@ -103,6 +105,13 @@ impl Config<'_> {
         if let Some(method) = self.text("method") {
             config.method = Method::try_from(method).map_err(|error| error.to_string())?;
         }
+        config.deadline = self.deadline();
+        Ok(config)
+    }
+
+    fn stream(&self) -> Result<stream::Config, String> {
+        let mut config = stream::Config::new(self.endpoint()?, self.input());
+        config.idle_timeout = self.time("idle_timeout_ms");
         config.deadline = self.deadline();
         Ok(config)
     }
@@ -193,7 +202,7 @@ impl Config<'_> {
     }
 }
 
-const KEYS: [&str; 27] = [
+const KEYS: [&str; 28] = [
     "attempt_timeout_ms",
     "attempts_paid",
     "attempts_read",
@@ -206,6 +215,7 @@ const KEYS: [&str; 27] = [
     "file_name",
     "handle",
     "hosts_under",
+    "idle_timeout_ms",
     "input",
     "key",
     "leave_on_deadline",

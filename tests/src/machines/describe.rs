@@ -1,6 +1,8 @@
 use fal_protocol::error::{Aftermath, Error, ErrorKind};
 use fal_protocol::machine::AttemptFailed;
 use fal_protocol::queue::{CancelOutcome, Completed, Event, Finished, Handle};
+use fal_protocol::sse;
+use fal_protocol::stream::{self, Streamed};
 use fal_protocol::upload::{self, Uploaded};
 use fal_protocol::{Answer, ApiError};
 use serde_json::{Value, json};
@@ -56,6 +58,40 @@ impl Describe for upload::Event {
             _ => json!({"kind": "other"}),
         }
     }
+}
+
+impl Describe for stream::Event {
+    fn describe(&self) -> Value {
+        match self {
+            Self::Opened { headers } => {
+                let request_id = headers.get("x-fal-request-id").and_then(|id| id.to_str().ok());
+                json!({"kind": "opened", "request_id": request_id})
+            }
+            Self::Item(item) => json!({"kind": "item", "data": data(item)}),
+            Self::Chunk(bytes) => {
+                json!({"kind": "chunk", "text": String::from_utf8_lossy(bytes)})
+            }
+            Self::AttemptFailed(failed) => failed.describe(),
+            _ => json!({"kind": "other"}),
+        }
+    }
+}
+
+impl Describe for Streamed {
+    fn describe(&self) -> Value {
+        json!({
+            "last": self.last.as_ref().map(data),
+            "events": self.events,
+            "bytes": self.bytes,
+            "status": self.status.as_u16(),
+            "request_id": self.request_id(),
+        })
+    }
+}
+
+fn data(item: &sse::Event) -> Value {
+    let text = || json!(item.data.to_str());
+    serde_json::from_slice(item.data.as_bytes()).unwrap_or_else(|_| text())
 }
 
 impl Describe for Answer {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use fal_protocol::queue::{Cancel, Fetch, Submit, Subscribe, Watch};
 use fal_protocol::run::Run;
+use fal_protocol::stream::Stream;
 use fal_protocol::upload::Upload;
 use fal_protocol::wire::{
     Body, ExchangeId, Expect, Failure, FailureKind, Head, Phase, Request, Response, Sent,
@@ -105,6 +106,7 @@ machine!(
     }
 );
 streaming_machine!(Watch);
+streaming_machine!(Stream);
 streaming_machine!(
     Subscribe,
     fn cancel(&mut self, now: Instant) {

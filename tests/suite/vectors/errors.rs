@@ -18,7 +18,11 @@ pub(super) fn run(vector: &Vector) -> Result<(), String> {
         headers.append(name, HeaderValue::try_from(value).map_err(|e| e.to_string())?);
     }
     let error = ApiError::parse(status, &headers, &bytes_of(&given["body"]));
+    compare(expected, &error)
+}
 
+/// The error is as expected.
+pub(super) fn compare(expected: &Value, error: &ApiError) -> Result<(), String> {
     if error.message.is_empty() || error.to_string().is_empty() {
         return Err("it has no message".into());
     }

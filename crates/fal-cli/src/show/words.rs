@@ -58,8 +58,12 @@ pub(super) fn timed(began: &Instant, text: &str) -> String {
 
 /// Without control characters: what a model logs must not steer the terminal.
 pub(super) fn clean(text: &str) -> String {
-    let keep = |c: char| if c.is_control() && c != '\n' { ' ' } else { c };
-    text.trim_end().chars().map(keep).collect()
+    steady(text.trim_end())
+}
+
+/// The same with the white space at its end: a part of a text that goes on.
+pub(super) fn steady(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
 }
 
 /// A word in colour, where stderr shows colours and `NO_COLOR` does not forbid them.

@@ -6,4 +6,6 @@ mod problems;
 mod run;
 mod service;
 mod stop;
+mod stream;
 mod support;
+mod webhook;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Uri, header};
 
-use super::driver::{Driver, Input, Machine, ms};
+use super::driver::{Driver, Input, Machine, epoch, ms};
 use super::machines::Start;
 use super::promises::calm;
-use super::service::{Asked, answer, asked};
+use super::service::{self, Asked, answer, asked};
 use crate::Output;
 use crate::error::{Aftermath, Error, ErrorKind};
 use crate::settings::Settings;
@@ -79,6 +79,7 @@ fn nothing_is_paid_for_when_the_deadline_has_passed() {
         assert_eq!(failure_of(&driver).kind(), &ErrorKind::Deadline { aftermath });
     }
     check(Start::run);
+    check(Start::stream);
     check(Start::submit);
     check(Start::subscribe);
 }
@@ -138,7 +139,7 @@ fn nothing_new_is_submitted_once_the_caller_gave_up() {
         match answer {
             "refused" => refuse(&mut driver),
             "redirect" => redirect(&mut driver, 307, "/fal-ai/flux/dev"),
-            _ => respond(&mut driver, super::service::answer(429, "")),
+            _ => respond(&mut driver, service::answer(429, "")),
         }
         assert_eq!(driver.sends().count(), 1, "{answer}");
         let aftermath = Aftermath::NothingSubmitted;
@@ -179,6 +180,51 @@ fn budget_is_not_spent_on_repeats_that_never_come() {
     respond(&mut driver, answer(429, ""));
     assert!(driver.is_done());
     assert_eq!(settings.budget.tokens(), crate::retry::RETRY_BUDGET_TOKENS);
+}
+
+#[test]
+fn stream_that_stops_inside_an_event_has_failed() {
+    for (body, succeeds) in [("data: {}\n\n", true), ("data: {}\n\n: ping", true), ("", true)]
+        .into_iter()
+        .chain([("data: {}\n\ndata: {}\n", false), ("data: {}", false)])
+    {
+        let mut driver = Driver::new(calm().start().stream(), epoch(), None);
+        let (id, request) = driver.open.clone().unwrap();
+        driver.give(Input::Head(id, service::well(&request).map(drop)));
+        driver.give(Input::Chunk(id, Bytes::from_static(body.as_bytes())));
+        driver.give(Input::End(id));
+        assert_eq!(driver.done.as_ref().unwrap().is_ok(), succeeds, "{body:?}");
+    }
+}
+
+#[test]
+fn any_byte_ends_the_silence_of_a_stream() {
+    let mut driver = Driver::new(calm().start().stream(), epoch(), None);
+    let (id, request) = driver.open.clone().unwrap();
+    driver.give(Input::Head(id, service::well(&request).map(drop)));
+    for _ in 0..9 {
+        driver.now += ms(59_999);
+        driver.give(Input::Chunk(id, Bytes::from_static(b":")));
+        assert!(driver.is_open(id));
+    }
+    assert!(driver.pass_to_timeout());
+    assert_eq!(driver.now, epoch() + ms(9 * 59_999 + 60_000));
+    let error = failure_of(&driver);
+    let ErrorKind::Transport(failure) = error.kind() else { panic!("{error:?}") };
+    assert_eq!((failure.kind, error.request_id()), (FailureKind::Timeout, Some("r1")));
+}
+
+#[test]
+fn refusal_of_a_stream_is_kept_up_to_a_limit() {
+    let mut driver = Driver::new(calm().start().stream(), epoch(), None);
+    let id = driver.open.as_ref().unwrap().0;
+    driver.give(Input::Head(id, answer(500, "").map(drop)));
+    for _ in 0..100 {
+        driver.give(Input::Chunk(id, Bytes::from(vec![b'x'; 10_000])));
+    }
+    driver.give(Input::End(id));
+    let ErrorKind::Api(api) = failure_of(&driver).kind() else { panic!("an answer") };
+    assert_eq!(api.body.len(), crate::error::RAW_BODY_BYTES_MAX);
 }
 
 /// Whoever asks for a foreign address: the key is not given.

@@ -11,6 +11,7 @@ use crate::queue::{
     WatchConfig,
 };
 use crate::run::{self, Run};
+use crate::stream::{self, Stream, Streamed};
 use crate::upload::{self, Upload, Uploaded};
 use crate::wire::{Body, ExchangeId, Failure, Head, Response};
 use crate::{Answer, Settings};
@@ -71,7 +72,10 @@ machine!(
         self.handle_progress(now, id, bytes);
     }
 );
+#[cfg(feature = "webhook")]
+machine!(crate::webhook::Verify, AttemptFailed, crate::webhook::Checked);
 streaming_machine!(Watch, Event, Completed);
+streaming_machine!(Stream, stream::Event, Streamed);
 streaming_machine!(
     Subscribe,
     Event,
@@ -100,6 +104,21 @@ impl Start {
             config.method = http::Method::GET;
         }
         Run::new(self.now, self.seed, &self.settings, config).unwrap()
+    }
+
+    pub(super) fn stream(&self) -> Stream {
+        let mut config = stream::Config::new("fal-ai/flux/dev".parse().unwrap(), input());
+        config.deadline = self.deadline;
+        if self.is_eager {
+            config.idle_timeout = Some(super::driver::ms(60_000));
+        }
+        Stream::new(self.now, self.seed, &self.settings, config).unwrap()
+    }
+
+    /// The same where every event but the shortest is too long.
+    pub(super) fn narrow_stream(&self) -> Stream {
+        let settings = Settings { result_bytes_max: 60, ..(*self.settings).clone() };
+        Self { settings: Arc::new(settings), ..self.clone() }.stream()
     }
 
     pub(super) fn submit(&self) -> Submit {
@@ -148,6 +167,21 @@ impl Start {
         let mut config = upload::Config::new("a.png", "image/png", body);
         config.deadline = self.deadline;
         Upload::new(self.now, self.seed, &self.settings, config).unwrap()
+    }
+
+    #[cfg(feature = "webhook")]
+    pub(super) fn verify(&self) -> crate::webhook::Verify {
+        use crate::webhook::{REQUEST_ID, SIGNATURE, TIMESTAMP, USER_ID, Verify, VerifyConfig};
+        let wall = std::time::SystemTime::UNIX_EPOCH + super::driver::ms(1_000_000);
+        let mut headers = http::HeaderMap::new();
+        for (name, value) in [(REQUEST_ID, "r1"), (USER_ID, "u"), (TIMESTAMP, "1000")] {
+            headers.insert(name, http::HeaderValue::from_static(value));
+        }
+        let signature = "00".repeat(64).parse().expect("digits are a header");
+        headers.insert(SIGNATURE, signature);
+        let mut config = VerifyConfig::new(headers, input());
+        config.deadline = self.deadline;
+        Verify::new(self.now, wall, self.seed, &self.settings, config).unwrap()
     }
 
     fn subscribe_config(&self) -> SubscribeConfig {

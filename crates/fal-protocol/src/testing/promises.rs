@@ -16,12 +16,14 @@ use crate::error::{Aftermath, Error, ErrorKind};
 use crate::headers;
 use crate::queue::{Event, LogLine, Subscribe, Watch};
 use crate::retry::{RETRY_COST, RetryPolicy};
+use crate::stream;
 use crate::wire::{Response, Sent};
 
 proptest! {
     #[test]
     fn never_paid_twice(knobs in plain_knobs(), steps in steps()) {
         assert_paid_once(&run_to_end(Start::run, &knobs, &steps));
+        assert_paid_once(&run_to_end(Start::stream, &knobs, &steps));
         assert_paid_once(&run_to_end(Start::submit, &knobs, &steps));
         assert_paid_once(&run_to_end(Start::subscribe, &knobs, &steps));
     }
@@ -30,6 +32,7 @@ proptest! {
     #[test]
     fn unknown_fate_is_told(knobs in knobs(), steps in steps()) {
         assert_unknown_is_told(&run_to_end(Start::run, &knobs, &steps));
+        assert_unknown_is_told(&run_to_end(Start::stream, &knobs, &steps));
         assert_unknown_is_told(&run_to_end(Start::submit, &knobs, &steps));
         assert_unknown_is_told(&run_to_end(Start::subscribe, &knobs, &steps));
     }
@@ -50,6 +53,7 @@ proptest! {
     fn never_hangs(mut knobs in knobs(), steps in steps(), deadline in 0_u64..200_000) {
         knobs.deadline_ms = Some(deadline);
         assert_ends_in_time(Start::run, &knobs, &steps);
+        assert_ends_in_time(Start::stream, &knobs, &steps);
         assert_ends_in_time(Start::submit, &knobs, &steps);
         assert_ends_in_time(Start::watch, &knobs, &steps);
         assert_ends_in_time(Start::fetch, &knobs, &steps);
@@ -120,6 +124,46 @@ proptest! {
         }
     }
 
+    /// A stream that was accepted is never asked for again; it succeeds only when it ended in order, and
+    /// every failure from there on names the request.
+    #[test]
+    fn accepted_streams_end_honestly(knobs in knobs(), steps in steps()) {
+        let driver = run_to_end(Start::stream, &knobs, &steps);
+        let opened = driver.trace.iter().position(|(_, entry)| {
+            matches!(entry, Entry::Out(Output::Event(stream::Event::Opened { .. })))
+        });
+        let Some(opened) = opened else {
+            prop_assert!(matches!(driver.done, Some(Err(_))), "{:?}", driver.done);
+            return Ok(());
+        };
+        let rest = &driver.trace[opened..];
+        let sent = |entry: &Entry<_>| matches!(entry, Entry::Out(Output::Send { .. }));
+        prop_assert!(!rest.iter().any(|(_, entry)| sent(entry)), "it is sent again");
+        let Entry::Out(Output::Event(stream::Event::Opened { headers })) = &rest[0].1 else {
+            panic!("it was found above");
+        };
+        match &driver.done {
+            Some(Ok(streamed)) => {
+                let items = driver.events().filter_map(|event| match event {
+                    stream::Event::Item(item) => Some(item),
+                    _ => None,
+                });
+                prop_assert_eq!(streamed.last.as_ref(), items.last());
+                let last_in = driver.trace.iter().rev().find_map(|(_, entry)| match entry {
+                    Entry::In(input) => Some(input),
+                    Entry::Out(_) => None,
+                });
+                prop_assert!(matches!(last_in, Some(Input::End(_) | Input::Response(..))));
+            }
+            Some(Err(error)) => {
+                let named = headers.get(headers::REQUEST_ID).map(|id| id.to_str().unwrap());
+                prop_assert_eq!(error.request_id(), named);
+                prop_assert!(!error.is_retryable(), "{:?}", error);
+            }
+            None => panic!("it has no end"),
+        }
+    }
+
     #[test]
     fn outcomes_are_honest(knobs in knobs(), steps in steps()) {
         let driver = run_to_end(Start::subscribe, &knobs, &steps);
@@ -134,6 +178,7 @@ proptest! {
     #[test]
     fn keys_stay_at_home_and_unseen(knobs in knobs(), steps in steps()) {
         assert_no_secret(Start::run, &knobs, &steps);
+        assert_no_secret(Start::stream, &knobs, &steps);
         assert_no_secret(Start::subscribe, &knobs, &steps);
         assert_no_secret(Start::attach, &knobs, &steps);
         assert_no_secret(Start::fetch, &knobs, &steps);
@@ -174,6 +219,7 @@ proptest! {
     #[test]
     fn waits_are_respected(knobs in plain_knobs(), steps in steps()) {
         assert_waits(&run_to_end(Start::run, &knobs, &steps));
+        assert_waits(&run_to_end(Start::stream, &knobs, &steps));
         assert_waits(&run_to_end(Start::submit, &knobs, &steps));
         assert_waits(&run_to_end(Start::subscribe, &knobs, &steps));
         assert_waits(&run_to_end(Start::cancel, &knobs, &steps));
@@ -254,6 +300,11 @@ fn assert_paid_once<M: Machine>(driver: &Driver<M>) {
             Entry::In(Input::Response(id, response)) if open == Some(*id) => {
                 may_be_paid |= !says_no_work(response);
             }
+            // The head says it all: what becomes of the body afterwards changes nothing.
+            Entry::In(Input::Head(id, head)) if open == Some(*id) => {
+                may_be_paid |= !says_no_work(&head.clone().map(|()| Bytes::new()));
+                open = None;
+            }
             Entry::In(Input::Failure(id, failure)) if open == Some(*id) => {
                 may_be_paid |= failure.sent != Sent::No;
             }
@@ -271,18 +322,18 @@ fn assert_unknown_is_told<M: Machine>(driver: &Driver<M>) {
             }
             Entry::Out(Output::Abort { id }) if open == Some(*id) => unknown = true,
             Entry::In(Input::Response(id, response)) if open == Some(*id) => {
-                let status = response.status();
-                if status.is_success() {
+                if response.status().is_success() {
                     // Accepted, or known to be lost: another promise.
                     return;
                 }
-                let front = matches!(status.as_u16(), 502..=504)
-                    && headers::retry_word(response.headers()).is_none()
-                    && !response.headers().contains_key(headers::REQUEST_ID)
-                    && !response.headers().contains_key(headers::ERROR_TYPE)
-                    && !response.body().starts_with(br#"{"detail""#);
-                let moved = status.is_redirection() && !matches!(status.as_u16(), 307 | 308);
-                unknown |= front || moved;
+                unknown |= leaves_unknown(response);
+            }
+            Entry::In(Input::Head(id, head)) if open == Some(*id) => {
+                if head.status().is_success() {
+                    return;
+                }
+                unknown |= leaves_unknown(&head.clone().map(|()| Bytes::new()));
+                open = None;
             }
             Entry::In(Input::Failure(id, failure)) if open == Some(*id) => {
                 unknown |= failure.sent == Sent::Maybe;
@@ -300,6 +351,18 @@ fn assert_unknown_is_told<M: Machine>(driver: &Driver<M>) {
     };
     assert!(!unknown || told, "a job may exist, but it ended as {error:?}");
     assert!(!told || !error.is_retryable(), "{error:?} invites to pay twice");
+}
+
+/// Whether an answer other than 2xx leaves open what became of the request.
+fn leaves_unknown(response: &Response) -> bool {
+    let status = response.status();
+    let front = matches!(status.as_u16(), 502..=504)
+        && headers::retry_word(response.headers()).is_none()
+        && !response.headers().contains_key(headers::REQUEST_ID)
+        && !response.headers().contains_key(headers::ERROR_TYPE)
+        && !response.body().starts_with(br#"{"detail""#);
+    let moved = status.is_redirection() && !matches!(status.as_u16(), 307 | 308);
+    front || moved
 }
 
 fn assert_handle_first<M: Machine<Event = Event>>(driver: &Driver<M>) {

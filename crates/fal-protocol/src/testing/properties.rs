@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::driver::{Driver, Machine};
+use super::driver::{Driver, Entry, Input, Machine};
 use super::machines::Start;
 use super::script::{Knobs, Step, knobs, play, steps};
 use crate::machine::Output;
@@ -48,7 +48,8 @@ fn run<M: Machine>(
         Ending::Well => driver.drive_well(),
     }
     let is_free = knobs.deadline_ms.is_none() && !steps.iter().any(|s| matches!(s, Step::Cancel));
-    if is_free && !was_done && matches!(ending, Ending::Well) && !has_failed_job(&driver) {
+    let is_lost = has_failed_job(&driver) || has_refused_stream(&driver);
+    if is_free && !was_done && matches!(ending, Ending::Well) && !is_lost {
         assert!(matches!(driver.done, Some(Ok(_))), "it ended as {:?}", driver.done);
     }
     driver
@@ -58,6 +59,14 @@ fn run<M: Machine>(
 fn has_failed_job<M: Machine>(driver: &Driver<M>) -> bool {
     driver.outputs().any(|output| match output {
         Output::Event(event) => format!("{event:?}").contains("failure: Some"),
+        _ => false,
+    })
+}
+
+/// Whether a streamed answer began as a refusal: then what follows is no more than its body.
+fn has_refused_stream<M: Machine>(driver: &Driver<M>) -> bool {
+    driver.trace.iter().any(|(_, entry)| match entry {
+        Entry::In(Input::Head(_, head)) => !head.status().is_success(),
         _ => false,
     })
 }
@@ -81,6 +90,7 @@ macro_rules! contract {
 
 contract!(
     run_keeps_the_contract: run,
+    stream_keeps_the_contract: stream,
     submit_keeps_the_contract: submit,
     watch_keeps_the_contract: watch,
     fetch_keeps_the_contract: fetch,

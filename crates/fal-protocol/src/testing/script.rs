@@ -22,7 +22,8 @@ pub(super) enum Step {
     Fit(usize),
     /// The open exchange gets an answer that may have nothing to do with it.
     Odd(Odd),
-    /// The open exchange is redirected.
+    /// The open exchange is redirected: to one of [`LOCATIONS`], or from twice their number on by the head
+    /// of a streamed answer alone.
     Redirect(u16, usize),
     Fail(Failure),
     Head(Odd),
@@ -139,12 +140,17 @@ fn take<M: Machine>(driver: &mut Driver<M>, step: &Step, id: Option<ExchangeId>)
         Step::Odd(odd) => driver.give(Input::Response(id_or_nobody, odd.response())),
         Step::Redirect(status, to) => {
             let mut response = Odd { status: *status, headers: 0, body: 0 }.response();
+            let mut is_head = false;
             if let Some((_, request)) = &driver.open {
+                is_head = request.expect == Expect::Chunks && *to >= LOCATIONS.len();
                 let path = request.uri.path_and_query().map_or("/", |path| path.as_str());
                 let place = LOCATIONS[to % LOCATIONS.len()];
                 if let Ok(value) = HeaderValue::try_from(place.replace("{path}", path)) {
                     response.headers_mut().insert(header::LOCATION, value);
                 }
+            }
+            if is_head {
+                return driver.give(Input::Head(id_or_nobody, response.map(drop)));
             }
             driver.give(Input::Response(id_or_nobody, response));
         }
@@ -184,7 +190,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (0_usize..WHOLE_PICK_MIN + 15).prop_map(Step::Fit),
         3 => odd().prop_map(Step::Odd),
-        2 => (select(&[301_u16, 302, 303, 304, 307, 307, 308, 308][..]), 0_usize..LOCATIONS.len())
+        3 => (select(&[301_u16, 302, 303, 304, 307, 307, 308, 308][..]), 0_usize..2 * LOCATIONS.len())
             .prop_map(|(status, to)| Step::Redirect(status, to)),
         4 => failure().prop_map(Step::Fail),
         1 => odd().prop_map(Step::Head),
@@ -339,5 +345,5 @@ const LOCATIONS: [&str; 8] = [
     "http://queue.fal.run{path}",
     "http://127.0.0.1:8787{path}",
     "https://user@queue.fal.run{path}",
-    "elsewhere",
+    "?elsewhere",
 ];

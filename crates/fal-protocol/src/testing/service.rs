@@ -2,7 +2,7 @@ use bytes::Bytes;
 use http::{Method, StatusCode, header};
 
 use crate::headers;
-use crate::wire::{Request, Response};
+use crate::wire::{Expect, Request, Response};
 
 /// What an exchange asks for, by its method and path alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,23 +44,27 @@ pub(super) fn fitting(request: &Request, pick: usize) -> Response {
         answer(status, body)
     };
     match asked(request) {
+        // Models stream events or raw pieces.
+        Asked::Paid if request.expect == Expect::Chunks && pick.is_multiple_of(2) => events(pick),
         Asked::Paid => one_of(&ACCEPTED),
         Asked::Status => {
             let body = STATUSES[pick % STATUSES.len()];
             answer(if body.contains("COMPLETED") { 200 } else { 202 }, body)
         }
-        Asked::Stream => {
-            let mut response = answer(200, "");
-            let event = header::HeaderValue::from_static("text/event-stream; charset=utf-8");
-            response.headers_mut().insert(header::CONTENT_TYPE, event);
-            *response.body_mut() = event_of(pick);
-            response
-        }
+        Asked::Stream => events(pick),
         Asked::Result => one_of(&RESULTS),
         Asked::Cancel => one_of(&CANCELS),
         Asked::Initiate => one_of(&INITIATED),
         Asked::Put => one_of(&[(200, ""), (201, "<ok/>"), (204, "")]),
     }
+}
+
+fn events(pick: usize) -> Response {
+    let mut response = answer(200, "");
+    let event = header::HeaderValue::from_static("text/event-stream; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, event);
+    *response.body_mut() = event_of(pick);
+    response
 }
 
 /// A status event as it is streamed.

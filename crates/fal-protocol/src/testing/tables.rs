@@ -53,8 +53,21 @@ fn table_of_subscribe() {
 }
 
 #[test]
+fn table_of_stream() {
+    let mut moves = observe(Start::stream);
+    moves.extend(observe(Start::narrow_stream));
+    compare(include_str!("../stream.rs"), &moves);
+}
+
+#[test]
 fn table_of_upload() {
     compare(include_str!("../upload.rs"), &observe(Start::upload));
+}
+
+#[cfg(feature = "webhook")]
+#[test]
+fn table_of_verify() {
+    compare(include_str!("../webhook/machine.rs"), &observe(Start::verify));
 }
 
 #[test]

@@ -85,8 +85,6 @@ fn methods_and_paths_are_checked() {
         assert_eq!(world.ask(&call).status(), StatusCode::NOT_FOUND, "{call:?}");
     }
     for call in [
-        Call::post("/acme/app?fal_webhook=https%3A%2F%2Fa.test", "{}"),
-        Call::post("/acme/app/stream", "{}").on(Host::Run),
         Call::get("/acme/app/realtime").on(Host::Run),
         Call::get("/acme/app").on(Host::Run).with("upgrade", "websocket"),
         Call::post("/tokens/", "{}").on(Host::Rest),

@@ -1,9 +1,11 @@
 //! The model alone, in virtual time.
 
+mod feed;
 mod jobs;
 mod limits;
 mod properties;
 mod storage;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
@@ -23,7 +25,18 @@ struct World {
     /// The text of each stream so far, and whether it has ended.
     streams: BTreeMap<u64, (String, bool)>,
     cut: Vec<u64>,
+    letters: Vec<Letter>,
     until: Option<Instant>,
+}
+
+/// A delivery to be made.
+#[derive(Clone, Debug)]
+struct Letter {
+    id: u64,
+    url: http::Uri,
+    headers: HeaderMap,
+    body: Bytes,
+    time_max: Duration,
 }
 
 /// One call to be made.
@@ -48,6 +61,7 @@ impl World {
             replies: BTreeMap::new(),
             streams: BTreeMap::new(),
             cut: Vec::new(),
+            letters: Vec::new(),
             until: None,
         }
     }
@@ -140,6 +154,9 @@ impl World {
                     self.streams.get_mut(&id).expect("a stream ends once").1 = true
                 }
                 Output::Cut { id } => self.cut.push(id),
+                Output::Deliver { id, url, headers, body, time_max } => {
+                    self.letters.push(Letter { id, url, headers, body, time_max });
+                }
                 Output::Wait { until } => {
                     assert!(
                         until.is_none_or(|until| until > self.now),

@@ -1,0 +1,207 @@
+//! Model streams: what a model makes, piece by piece on the same connection.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use fal_protocol::EndpointId;
+use fal_protocol::rand::SplitMix64;
+use http::{HeaderName, HeaderValue, header};
+
+use super::answer::Answer;
+use super::endpoint::is_text;
+use super::exchange::{Door, Head, Output, Request, Response};
+use super::id::RequestId;
+use super::job::Outcome;
+use super::reply::{REQUEST_ID, id_value};
+use super::{Due, Model, Open, StreamFailure, app_of, reply, run};
+use crate::render;
+
+/// An open model stream.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    pub(crate) endpoint: EndpointId,
+    since: Instant,
+    answer: Answer,
+    door: Door<'static>,
+    frames: usize,
+    sent: usize,
+    failure: Option<StreamFailure>,
+    last_at: Instant,
+    /// The planned event that counts; earlier ones are stale.
+    due: Option<Instant>,
+}
+
+impl Model {
+    /// Answers a call of a model's stream; `None` if it was opened. `endpoint` is without `/stream`.
+    pub(crate) fn feed(
+        &mut self,
+        exchange: u64,
+        request: Request<'_>,
+        endpoint: EndpointId,
+    ) -> Option<Response> {
+        if !self.has_room(endpoint.app()) {
+            return Some(reply::failure(self.mint_other(), &run::too_many()));
+        }
+        let id = RequestId::mint(&mut self.job_ids);
+        self.counters.model_streams += 1;
+        // What fails before the first byte fails as any call does.
+        let doom = self.fail_next.pop_front().map(Outcome::Failed);
+        let answer = match doom.unwrap_or_else(|| self.judge(&request, &endpoint)) {
+            Outcome::Made(answer) => Answer::clone(&answer),
+            Outcome::Failed(failure) => return Some(reply::failure(id, &failure)),
+            // Calls are judged when they come in.
+            Outcome::Unread => return Some(reply::unknown_request(id)),
+        };
+        let frames = match is_text(endpoint.as_str()) {
+            true => tokens(&answer, endpoint.as_str()).count(),
+            false => PICTURE_FRAMES,
+        };
+        self.out.push_back(Output::Stream { id: exchange, head: head(id) });
+        app_of(&mut self.apps, endpoint.app()).running += 1;
+        let feed = Feed {
+            endpoint,
+            since: self.now,
+            answer,
+            door: request.door.into_owned(),
+            frames,
+            sent: 0,
+            failure: self.break_next.pop_front(),
+            last_at: self.now,
+            due: None,
+        };
+        self.open.insert(exchange, Open::Feed(Box::new(feed)));
+        self.feed_on(exchange);
+        None
+    }
+
+    /// A planned event of a model stream has come.
+    pub(crate) fn feed_due(&mut self, exchange: u64, at: Instant) {
+        if matches!(self.open.get(&exchange), Some(Open::Feed(feed)) if feed.due == Some(at)) {
+            self.feed_on(exchange);
+        }
+    }
+
+    /// Sends what is ready, or a comment if it was silent for too long; then plans the next event.
+    fn feed_on(&mut self, exchange: u64) {
+        let run_time = self.config.effective_run_time();
+        let Some(Open::Feed(feed)) = self.open.get_mut(&exchange) else { return };
+        while feed.next_at(run_time).is_some_and(|at| at <= self.now) {
+            if feed.sent == feed.frames / 2
+                && let Some(failure) = feed.failure.take()
+            {
+                let end = match failure {
+                    StreamFailure::Cut => Output::Cut { id: exchange },
+                    StreamFailure::Event(data) => {
+                        let bytes = event(&data);
+                        self.out.push_back(Output::Event { id: exchange, bytes });
+                        Output::End { id: exchange }
+                    }
+                };
+                return self.feed_over(exchange, end);
+            }
+            feed.sent += 1;
+            let data = if is_text(feed.endpoint.as_str()) {
+                feed.text()
+            } else {
+                let time = self.now.saturating_duration_since(feed.since);
+                let left = feed.frames - feed.sent;
+                let answer = feed.answer.draft(left);
+                let endpoint = feed.endpoint.as_str();
+                answer.publish(&mut self.files, &mut self.age, endpoint, &feed.door, time)
+            };
+            feed.last_at = self.now;
+            self.out.push_back(Output::Event { id: exchange, bytes: event(&data) });
+            if feed.sent == feed.frames {
+                return self.feed_over(exchange, Output::End { id: exchange });
+            }
+        }
+        if self.now.saturating_duration_since(feed.last_at) >= self.config.ping_interval {
+            feed.last_at = self.now;
+            let bytes = Bytes::from_static(b": ping\n\n");
+            self.out.push_back(Output::Event { id: exchange, bytes });
+        }
+        let ping = feed.last_at.checked_add(self.config.ping_interval);
+        feed.due = feed.next_at(run_time).into_iter().chain(ping).min();
+        if let Some(at) = feed.due {
+            self.plan(at, Due::Feed(exchange));
+        }
+    }
+
+    fn feed_over(&mut self, exchange: u64, end: Output) {
+        let Some(Open::Feed(feed)) = self.open.remove(&exchange) else { return };
+        self.out.push_back(end);
+        self.release(feed.endpoint.app());
+    }
+}
+
+impl Feed {
+    /// When the next frame is ready: they are spread evenly over the run time, the last at its end.
+    fn next_at(&self, run_time: Duration) -> Option<Instant> {
+        let nth = |n: usize| u32::try_from(n).expect("there are few frames");
+        let time = run_time.checked_mul(nth(self.sent + 1))? / nth(self.frames);
+        self.since.checked_add(time)
+    }
+
+    /// All tokens so far: texts are cumulative.
+    fn text(&self) -> Vec<u8> {
+        let text: String = tokens(&self.answer, self.endpoint.as_str()).take(self.sent).collect();
+        let mut out = b"{\"output\":".to_vec();
+        render::push_string(&mut out, &text);
+        let is_partial = self.sent < self.frames;
+        out.extend_from_slice(if is_partial {
+            b",\"partial\":true"
+        } else {
+            b",\"partial\":false"
+        });
+        out.extend_from_slice(b",\"error\":null}");
+        out
+    }
+}
+
+/// What a text model says: the prompt, and words that follow from it.
+fn tokens(answer: &Answer, endpoint: &str) -> impl Iterator<Item = String> {
+    let mut rng = SplitMix64::new(answer.draw());
+    let count = WORDS_MIN + rng.below(WORDS_SPREAD);
+    let made = (0..count).map(move |_| {
+        let at = usize::try_from(rng.below(WORDS.len() as u64)).expect("an index");
+        format!(" {}", WORDS[at])
+    });
+    let asked: String = answer.prompt().chars().take(PROMPT_CHARS_REPEATED).collect();
+    [format!("{endpoint} was asked"), format!(" “{asked}”"), " and says:".to_owned()]
+        .into_iter()
+        .chain(made)
+        .chain([".".to_owned()])
+}
+
+/// One event of JSON on one line.
+fn event(data: &[u8]) -> Bytes {
+    [b"data: ", data, b"\n\n"].concat().into()
+}
+
+fn head(id: RequestId) -> Head {
+    let mut head = Head::new(());
+    let headers = head.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    headers.insert(REQUEST_ID, id_value(id));
+    head
+}
+
+/// Objects that a stream of pictures consists of, the final one included.
+const PICTURE_FRAMES: usize = 4;
+
+/// More of a prompt is not repeated: every event repeats the text so far.
+const PROMPT_CHARS_REPEATED: usize = 200;
+
+/// Fewest words of an answer.
+const WORDS_MIN: u64 = 8;
+
+/// How many more words there may be.
+const WORDS_SPREAD: u64 = 17;
+
+const WORDS: [&str; 24] = [
+    "a", "and", "blue", "bright", "café", "cat", "cloud", "dream", "field", "green", "in", "light",
+    "moon", "near", "night", "of", "over", "quiet", "rain", "river", "small", "stone", "the",
+    "under",
+];

@@ -1,0 +1,122 @@
+//! Model streams: text that grows, pictures that become clear, and how they break off.
+
+use serde_json::json;
+
+use super::*;
+
+#[test]
+fn text_grows_until_it_is_whole() {
+    let mut world = World::new(Config::default());
+    let stream = world.send(&stream_of("/acme/any-llm/stream"));
+    assert!(world.events(stream).is_empty(), "nothing is ready before its time");
+    world.pass_ms(400);
+    let half = world.events(stream).len();
+    world.pass_ms(400);
+    let events: Vec<Value> = world.events(stream).into_iter().flatten().collect();
+    assert!(half > 2 && half < events.len() && events.len() <= 64, "{half} of {}", events.len());
+    let (last, drafts) = events.split_last().unwrap();
+    let mut before = "";
+    for event in drafts {
+        assert_eq!((&event["partial"], &event["error"]), (&json!(true), &Value::Null));
+        let text = event["output"].as_str().unwrap();
+        assert!(text.starts_with(before) && text.len() > before.len(), "{before:?}, {text:?}");
+        before = text;
+    }
+    assert_eq!(last["partial"], false);
+    assert!(last["output"].as_str().unwrap().contains("“a cat”"), "{last}");
+    assert!(world.streams[&stream].1, "it ends with its last event");
+    assert_eq!(world.until, None);
+    assert_eq!(world.model.counters().model_streams, 1);
+}
+
+#[test]
+fn pictures_end_in_what_a_run_gives() {
+    let mut world = World::new(Config { instant: true, ..Config::default() });
+    let run = world.ask(&Call::post("/acme/app", INPUT).on(Host::Run));
+    let stream = world.send(&stream_of("/acme/app/stream"));
+    let events: Vec<Value> = world.events(stream).into_iter().flatten().collect();
+    assert_eq!(events.len(), 4);
+    assert_eq!(events[3], json(&run));
+    let mut urls: Vec<&str> =
+        events.iter().map(|event| event["images"][0]["url"].as_str().unwrap()).collect();
+    urls.dedup();
+    assert_eq!(urls.len(), 4, "every draft has a picture of its own");
+    let path = urls[0].strip_prefix("https://v3.fal.media").unwrap();
+    assert_eq!(world.ask(&Call::get(path).on(Host::Cdn)).status(), StatusCode::OK);
+}
+
+#[test]
+fn silence_is_broken_by_comments() {
+    let run_time = Duration::from_secs(400);
+    let mut world = World::new(Config { run_time, ..Config::default() });
+    let stream = world.send(&stream_of("/acme/app/stream"));
+    world.pass(Duration::from_secs(99));
+    assert_eq!(world.events(stream), [None, None, None, None, None, None]);
+    world.pass(Duration::from_secs(2));
+    assert!(world.events(stream)[6].is_some());
+}
+
+#[test]
+fn failures_before_the_first_byte_are_plain_answers() {
+    let mut world = World::new(Config { runners: Some(1), ..Config::default() });
+    let bad = Call::post("/acme/app/stream", r#"{"seed":"x"}"#).on(Host::Run);
+    let response = world.ask(&bad);
+    assert_eq!(response.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(json(&response)["detail"][0]["loc"], json!(["body", "seed"]));
+    assert!(response.headers().contains_key("x-fal-request-id"));
+
+    let failure = Failure::request_error(StatusCode::BAD_GATEWAY, "runner_server_error", "no");
+    world.control(Control::FailNext(failure));
+    assert_eq!(world.ask(&stream_of("/acme/app/stream")).status(), StatusCode::BAD_GATEWAY);
+
+    let twice = Call::post("/acme/app/stream/stream", INPUT).on(Host::Run);
+    assert_eq!(world.ask(&twice).status(), StatusCode::NOT_FOUND);
+    let keyless = stream_of("/acme/app/stream").with("authorization", "");
+    assert_eq!(world.ask(&keyless).status(), StatusCode::UNAUTHORIZED);
+
+    world.send(&stream_of("/acme/app/stream"));
+    assert_eq!(world.ask(&stream_of("/acme/app/stream")).status(), StatusCode::TOO_MANY_REQUESTS);
+    world.pass_ms(800);
+    let free = world.send(&stream_of("/acme/app/stream"));
+    assert!(world.streams.contains_key(&free), "the runner is free again");
+}
+
+#[test]
+fn streams_break_off_as_the_test_says() {
+    let mut world = World::new(Config::default());
+    world.control(Control::BreakNextStream(StreamFailure::Cut));
+    let data = Bytes::from_static(br#"{"error":"out of memory"}"#);
+    world.control(Control::BreakNextStream(StreamFailure::Event(data)));
+    let cut = world.send(&stream_of("/acme/app/stream"));
+    let told = world.send(&stream_of("/acme/app/stream"));
+    let well = world.send(&stream_of("/acme/app/stream"));
+    world.pass_ms(800);
+    assert_eq!((world.events(cut).len(), &world.cut[..]), (2, &[cut][..]));
+    assert!(!world.streams[&cut].1);
+    let last = world.events(told).pop().flatten();
+    assert_eq!((world.events(told).len(), last), (3, Some(json!({"error": "out of memory"}))));
+    assert!(world.streams[&told].1);
+    assert_eq!(world.events(well).len(), 4);
+}
+
+#[test]
+fn whoever_goes_away_frees_the_runner() {
+    let mut world = World::new(Config { runners: Some(1), ..Config::default() });
+    let stream = world.send(&stream_of("/acme/app/stream"));
+    world.model.handle_gone(world.now, stream);
+    world.drain();
+    assert_eq!(world.model.counters().model_streams_abandoned, 1);
+    let next = world.send(&stream_of("/acme/app/stream"));
+    world.control(Control::Restart);
+    assert_eq!(world.cut, [next]);
+    let last = world.send(&stream_of("/acme/app/stream"));
+    world.pass_ms(800);
+    assert_eq!(world.events(last).len(), 4);
+    assert_eq!(world.events(stream).len(), 0);
+}
+
+fn stream_of(target: &str) -> Call<'_> {
+    Call::post(target, INPUT).on(Host::Run)
+}
+
+const INPUT: &str = r#"{"prompt":"a cat"}"#;

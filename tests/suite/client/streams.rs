@@ -1,0 +1,106 @@
+//! Model streams: what comes, how they end, and who is told when they stop.
+
+use std::time::Duration;
+
+use fal_client::{ErrorKind, FailureKind};
+use fal_mock::MockFal;
+use fal_mock::model::{Control, Failure, StreamFailure};
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::support::raw::{Act, Raw, head};
+use crate::support::{FLUX, client, eventually, in_time};
+
+#[tokio::test]
+async fn text_comes_as_it_grows_and_ends_whole() {
+    let mock = MockFal::builder().run_time(Duration::from_millis(100)).start().await.unwrap();
+    let mut stream = client(&mock.url()).stream("fal-ai/any-llm").input(input()).start();
+    let mut items: Vec<Value> = Vec::new();
+    while let Some(item) = in_time(stream.next_item()).await {
+        let item = item.unwrap();
+        assert!(item.is_event() && item.name().is_none());
+        items.push(item.json().unwrap());
+    }
+    assert!(stream.request_id().is_some());
+    assert_eq!(stream.content_type(), Some("text/event-stream"));
+    let output = in_time(stream).await.unwrap();
+    assert!(items.len() > 2);
+    assert_eq!(Some(&output.value().unwrap()), items.last());
+    assert!(output.request_id().is_some());
+    assert_eq!(mock.requests()[0].address, "fal.run/fal-ai/any-llm/stream");
+}
+
+#[tokio::test]
+async fn refusals_come_before_anything_else() {
+    let mock = MockFal::builder().instant().start().await.unwrap();
+    let call = client(&mock.url()).stream(FLUX).input(json!({ "seed": "x" }));
+    let error = in_time(call).await.unwrap_err();
+    assert_eq!(error.status(), Some(StatusCode::UNPROCESSABLE_ENTITY));
+    assert_eq!(error.fields()[0].path(), "seed");
+    assert!(error.request_id().is_some());
+
+    mock.fail_next(Failure::request_error(StatusCode::BAD_GATEWAY, "runner_server_error", "no"));
+    let error = in_time(client(&mock.url()).stream(FLUX)).await.unwrap_err();
+    assert_eq!(error.error_type().map(|name| name.as_str()), Some("runner_server_error"));
+    assert_eq!(mock.requests().len(), 2, "neither was repeated");
+}
+
+#[tokio::test]
+async fn a_cut_is_told_after_what_came() {
+    let mock = MockFal::builder().run_time(Duration::from_millis(100)).start().await.unwrap();
+    mock.control(Control::BreakNextStream(StreamFailure::Cut));
+    let mut stream = client(&mock.url()).stream(FLUX).input(input()).start();
+    for _ in 0..2 {
+        in_time(stream.next_item()).await.unwrap().unwrap();
+    }
+    let error = in_time(stream.next_item()).await.unwrap().unwrap_err();
+    let ErrorKind::Transport(failure) = error.kind() else { panic!("{error:?}") };
+    assert_eq!(failure.kind, FailureKind::Closed);
+    assert_eq!(error.request_id(), stream.request_id());
+    assert!(error.request_id().is_some() && !error.is_retryable());
+    assert!(in_time(stream.next_item()).await.is_none());
+    in_time(stream).await.unwrap_err();
+    assert_eq!(mock.requests().len(), 1, "it was not repeated");
+}
+
+#[tokio::test]
+async fn dropping_a_stream_stops_the_model() {
+    let mock = MockFal::builder().run_time(Duration::from_secs(3600)).start().await.unwrap();
+    let mut stream = client(&mock.url()).stream(FLUX).input(input()).start();
+    assert!(tokio::time::timeout(Duration::from_millis(100), stream.next_item()).await.is_err());
+    assert!(stream.request_id().is_some(), "it has begun");
+    drop(stream);
+    eventually("the mock hears of it", || mock.counters().model_streams_abandoned == 1).await;
+}
+
+#[tokio::test]
+async fn raw_bytes_are_given_in_pieces_or_whole() {
+    let server = Raw::start(|_| Act::SayAndClose(audio(true))).await;
+    let output = in_time(client(server.url()).stream("acme/voice")).await.unwrap();
+    assert_eq!(&output.bytes()[..], b"one two");
+    assert_eq!(output.content_type(), Some("audio/mpeg"));
+
+    let mut stream = client(server.url()).stream("acme/voice").start();
+    let mut bytes = Vec::new();
+    while let Some(item) = in_time(stream.next_item()).await {
+        let item = item.unwrap();
+        assert!(!item.is_event());
+        bytes.extend_from_slice(item.bytes());
+    }
+    assert_eq!(bytes, b"one two");
+
+    let server = Raw::start(|_| Act::SayAndClose(audio(false))).await;
+    let error = in_time(client(server.url()).stream("acme/voice")).await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Transport(_)), "{error:?}");
+}
+
+/// Two chunks of sound, with or without the end of the body.
+fn audio(is_whole: bool) -> Vec<u8> {
+    let head = head(200, &[("content-type", "audio/mpeg"), ("transfer-encoding", "chunked")]);
+    let end: &[u8] = if is_whole { b"0\r\n\r\n" } else { b"" };
+    [&head[..], b"4\r\none \r\n3\r\ntwo\r\n", end].concat()
+}
+
+fn input() -> Value {
+    json!({ "prompt": "a cat" })
+}
