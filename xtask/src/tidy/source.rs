@@ -20,13 +20,17 @@ pub(super) fn check(file: &File, tests: &[String]) -> Vec<Problem> {
     if file.path.starts_with(CORE_SOURCES) && !is_test() {
         problems.extend(environment(file, &code));
     }
+    if file.path.starts_with(MOCK_SOURCES) && !is_test() {
+        problems.extend(codecs(file, &code));
+    }
     problems
 }
 
 /// Paths, without their ending, of the modules that are compiled for tests only.
 pub(super) fn test_modules(files: &[File]) -> Vec<String> {
     let mut modules = Vec::new();
-    for file in files.iter().filter(|file| file.path.starts_with(CORE_SOURCES) && file.is_rust()) {
+    let is_ruled = |path: &str| path.starts_with(CORE_SOURCES) || path.starts_with(MOCK_SOURCES);
+    for file in files.iter().filter(|file| is_ruled(&file.path) && file.is_rust()) {
         let stem = file.path.trim_end_matches(".rs");
         let folder = match stem.rsplit_once('/') {
             Some((folder, "lib" | "mod")) => folder,
@@ -97,6 +101,23 @@ fn environment(file: &File, code: &str) -> Vec<Problem> {
     for call in CORE_CALLS {
         for (at, _) in code.match_indices(call) {
             report(at, call.trim_matches(['.', '(']));
+        }
+    }
+    problems
+}
+
+/// What the mock may not share with the clients: a field misspelled in a shared type would agree with
+/// itself.
+fn codecs(file: &File, code: &str) -> Vec<Problem> {
+    let code = without_tests(code);
+    let mut problems = Vec::new();
+    for (at, path) in code.match_indices("fal_protocol::") {
+        for name in first_names(&code[at + path.len()..]) {
+            if !MOCK_SHARES.contains(&name) {
+                let line = code[..at].matches('\n').count() + 1;
+                let message = format!("the mock shares no `fal_protocol::{name}` with clients");
+                problems.push(Problem::at(&file.path, line, message));
+            }
         }
     }
     problems
@@ -217,6 +238,10 @@ fn is_name_char(c: char) -> bool {
 }
 
 const CORE_SOURCES: &str = "crates/fal-protocol/src/";
+const MOCK_SOURCES: &str = "mock-server/src/";
+
+/// What the mock shares with clients on purpose: ids, schemas and the seeded generator.
+const MOCK_SHARES: [&str; 4] = ["EndpointId", "endpoint", "rand", "schema"];
 
 /// Modules of the standard library that reach for the environment.
 const CORE_MODULES: [&str; 6] = ["env", "fs", "net", "os", "process", "thread"];
@@ -255,6 +280,16 @@ mod tests {
             .map(|p| (p.line, p.message.split('`').nth(1).unwrap_or(&p.message)))
             .collect();
         assert_eq!(found, expected, "{text}");
+    }
+
+    #[test]
+    fn mock_shares_no_codecs() {
+        let found = |path: &str, text: &str| check(&file(path, text), &[]).len();
+        let bad = "use fal_protocol::queue::Status;\nuse fal_protocol::{EndpointId, webhook};\n";
+        assert_eq!(found("mock-server/src/a.rs", bad), 2);
+        assert_eq!(found("mock-server/tests/a.rs", bad), 0);
+        let good = "use fal_protocol::{EndpointId, rand::SplitMix64};\n// fal_protocol::queue\n";
+        assert_eq!(found("mock-server/src/a.rs", good), 0);
     }
 
     #[test]
