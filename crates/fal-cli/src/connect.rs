@@ -2,7 +2,7 @@
 
 use std::env;
 
-use fal_client::{Client, ErrorKind, InputError, RetryPolicy};
+use fal_client::{Client, Error, ErrorKind, InputError, RetryPolicy};
 
 use crate::exit::Exit;
 use crate::flags::Global;
@@ -28,15 +28,15 @@ fn build(global: &Global, attempts: u32) -> Result<Client, Problem> {
     }
     let built = builder.from_env().and_then(|builder| builder.build());
     built.map_err(|error| {
-        let is_key = match error.kind() {
-            ErrorKind::Input(input) => matches!(input, InputError::Key { .. }),
-            ErrorKind::Config { .. } => !has_key(),
+        let is_key = match &error {
+            Error::Call(e) => matches!(e.kind(), ErrorKind::Input(InputError::Key { .. })),
+            Error::Config { .. } => !has_key(),
             _ => false,
         };
         if is_key && !has_key() {
             return Problem::new(Exit::Key, "there is no API key").with_hint(KEY_HINT);
         }
-        if let ErrorKind::Input(InputError::Address { text, problem }) = error.kind() {
+        if let Some(ErrorKind::Input(InputError::Address { text, problem })) = error.kind() {
             return Problem::usage(format!("the base URL {text:?} cannot be used: {problem}"));
         }
         let mut problem = Problem::of(error, global);

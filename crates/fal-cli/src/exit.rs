@@ -25,7 +25,12 @@ pub(crate) enum Exit {
 impl Exit {
     /// What an error of the client means.
     pub(crate) fn of(error: &Error) -> Self {
-        match error.kind() {
+        let kind = match error {
+            Error::Call(e) => e.kind(),
+            Error::File { .. } => return Self::File,
+            _ => return Self::Other,
+        };
+        match kind {
             ErrorKind::Api(api) => {
                 let status = api.status.map(|status| status.as_u16());
                 Self::of_answer(status, api.error_type.as_ref())
@@ -39,7 +44,6 @@ impl Exit {
             ErrorKind::NotReady => Self::NotReady,
             ErrorKind::Deadline { .. } => Self::Deadline,
             ErrorKind::Cancelled { .. } => Self::Cancelled,
-            ErrorKind::File { .. } => Self::File,
             _ => Self::Other,
         }
     }

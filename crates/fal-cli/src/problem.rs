@@ -78,11 +78,11 @@ fn hints(error: &Error, global: &Global) -> Vec<String> {
     let mut hints = Vec::new();
     let mut later = false;
     match error.kind() {
-        ErrorKind::Transport(failure) => {
+        Some(ErrorKind::Transport(failure)) => {
             hints.extend(network_hint(failure.kind, global));
             later = true;
         }
-        ErrorKind::Api(api) => match api.status.map(|status| status.as_u16()) {
+        Some(ErrorKind::Api(api)) => match api.status.map(|status| status.as_u16()) {
             Some(401 | 403) => hints.push(KEY_HINT.to_owned()),
             Some(404) if error.handle().is_some() => hints.push(
                 "the service keeps a result for an hour, one of 10 KB and more for six minutes"
@@ -99,15 +99,15 @@ fn hints(error: &Error, global: &Global) -> Vec<String> {
             }
             _ => {}
         },
-        ErrorKind::SubmitUnknown { .. } => hints.push(
+        Some(ErrorKind::SubmitUnknown { .. }) => hints.push(
             "the job may exist: look at https://fal.ai/dashboard/requests before you repeat it"
                 .to_owned(),
         ),
-        ErrorKind::Deadline { aftermath } | ErrorKind::Cancelled { aftermath } => {
+        Some(ErrorKind::Deadline { aftermath } | ErrorKind::Cancelled { aftermath }) => {
             later = !matches!(aftermath, Aftermath::Asked(CancelOutcome::Cancelled));
         }
-        ErrorKind::NotReady => later = true,
-        ErrorKind::Protocol(_) if global.base_url.is_some() => {
+        Some(ErrorKind::NotReady) => later = true,
+        Some(ErrorKind::Protocol(_)) if global.base_url.is_some() => {
             hints.push("is this really the address of a fal service or mock?".to_owned());
             later = true;
         }

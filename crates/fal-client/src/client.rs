@@ -57,7 +57,7 @@ impl Client {
     /// Variables that are set to nothing count as not set.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) without a key, and
+    /// [`Error::Config`](crate::Error::Config) without a key, and
     /// [`ErrorKind::Input`](crate::ErrorKind::Input) when a value has no usable form.
     #[cfg(feature = "hyper")]
     pub fn from_env() -> Result<Self, Error> {
@@ -256,7 +256,7 @@ impl Builder {
     ///
     /// # Errors
     /// [`ErrorKind::Input`](crate::ErrorKind::Input) for the first setting that had no usable form, and
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) without credentials or a transport.
+    /// [`Error::Config`](crate::Error::Config) without credentials or a transport.
     pub fn build(mut self) -> Result<Client, Error> {
         if let Some(problem) = self.problem {
             return Err(problem.into());

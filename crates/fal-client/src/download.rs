@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use fal_protocol::error::{ApiError, InputError};
+use fal_protocol::error::{ApiError, ErrorKind, InputError};
 use fal_protocol::wire::{Expect, Failure, FailureKind, Head, Request, location};
 use futures_util::StreamExt;
 use http::{HeaderValue, Method, Uri, header};
@@ -13,7 +13,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::client::Client;
 use crate::drive::now;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::transport::{Answer, ChunkStream, Exchange};
 
 /// A file to be fetched: `.await` it for its bytes, or have it written [`to_file`](Self::to_file).
@@ -133,7 +133,7 @@ impl Download {
                     text.extend_from_slice(&chunk);
                 }
                 let error = ApiError::parse(head.status(), head.headers(), &text.freeze());
-                return Err(Error::new(ErrorKind::Api(error)));
+                return Err(Error::from(ErrorKind::Api(error)));
             }
             let total = head.headers().get(header::CONTENT_LENGTH);
             let total = total.and_then(|length| length.to_str().ok()?.parse().ok());
@@ -179,7 +179,7 @@ async fn get(
                 let whole = futures_util::stream::iter([Ok(body)]);
                 Ok((http::Response::from_parts(parts, ()), Box::pin(whole)))
             }
-            Err(failure) => Err(Error::new(ErrorKind::Transport(failure))),
+            Err(failure) => Err(Error::from(ErrorKind::Transport(failure))),
         };
     }
 }
@@ -273,7 +273,7 @@ impl Body {
 
     async fn next(&mut self, limit: Option<Instant>) -> Result<Option<Bytes>, Error> {
         let next = within(limit, self.idle, async { self.chunks.next().await.transpose() }).await;
-        let chunk = next.map_err(|failure| Error::new(ErrorKind::Transport(failure)))?;
+        let chunk = next.map_err(|failure| Error::from(ErrorKind::Transport(failure)))?;
         if let Some(chunk) = &chunk {
             self.done += chunk.len() as u64;
             if self.done > self.bytes_max {
@@ -282,7 +282,7 @@ impl Body {
                     self.bytes_max
                 );
                 let failure = Failure::read(FailureKind::TooLarge, message);
-                return Err(Error::new(ErrorKind::Transport(failure)));
+                return Err(Error::from(ErrorKind::Transport(failure)));
             }
             if let Some(on_progress) = &mut self.on_progress {
                 on_progress(self.done, self.total);

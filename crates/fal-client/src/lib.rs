@@ -25,7 +25,7 @@ pub mod webhook;
 
 pub use client::{Builder, Client};
 pub use download::{DOWNLOAD_BYTES_MAX, DOWNLOAD_DEADLINE_DEFAULT, Download};
-pub use error::{DecodeError, Error, ErrorKind};
+pub use error::{DecodeError, Error};
 pub use event::Event;
 pub use files::MediaFile;
 pub use input::{FileInput, Input, IntoInput};
@@ -36,7 +36,9 @@ pub use stream::{StreamItem, StreamRun, Streaming};
 pub use subscribe::{DEADLINE_DEFAULT, Subscribe, Subscription};
 pub use upload::{UPLOAD_DEADLINE_DEFAULT, Upload, UploadSource};
 
-pub use fal_protocol::error::{Aftermath, ApiError, ErrorType, FieldError, InputError};
+pub use fal_protocol::error::{
+    Aftermath, ApiError, ErrorKind, ErrorType, FieldError, InputError, ProtocolError,
+};
 pub use fal_protocol::hosts::{Host, Hosts};
 pub use fal_protocol::options::Priority;
 pub use fal_protocol::queue::{

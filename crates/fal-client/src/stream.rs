@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fal_protocol::EndpointId;
+use fal_protocol::error::ErrorKind;
 use fal_protocol::options::Options;
 use fal_protocol::stream::{self, Streamed};
 use fal_protocol::wire::{Failure, FailureKind};
@@ -16,7 +17,7 @@ use serde::Deserialize;
 
 use crate::client::{Client, new_seed};
 use crate::drive::{Driver, now};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::event::Event;
 use crate::machines::Step;
 use crate::output::Output;
@@ -229,7 +230,7 @@ impl Streaming {
                 if bytes > self.client.settings().result_bytes_max {
                     let message = "the stream is longer than a result may be";
                     let failure = Failure::read(FailureKind::TooLarge, message);
-                    return Err(Error::new(ErrorKind::Transport(failure)));
+                    return Err(Error::from(ErrorKind::Transport(failure)));
                 }
                 chunks.push_back(item.data);
             }

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fal_protocol::EndpointId;
-use fal_protocol::error::{Aftermath, InputError};
+use fal_protocol::error::{Aftermath, ErrorKind, InputError};
 use fal_protocol::options::Options;
 use fal_protocol::queue::{self, Handle, OnDeadline, SubmitConfig, SubscribeConfig};
 use futures_core::Stream;
 
 use crate::client::{Client, new_seed};
 use crate::drive::{Driver, now};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::event::Event;
 use crate::machines::Step;
 use crate::output::Output;
@@ -221,7 +221,8 @@ impl Subscription {
         match &mut self.stage {
             Stage::Preparing { .. } => {
                 let aftermath = Aftermath::NothingSubmitted;
-                self.stage = Stage::Over(Some(Err(Error::new(ErrorKind::Cancelled { aftermath }))));
+                self.stage =
+                    Stage::Over(Some(Err(Error::from(ErrorKind::Cancelled { aftermath }))));
             }
             Stage::Driving(driver) => driver.machine_mut().handle_cancel(now()),
             Stage::Over(_) => {}

@@ -130,17 +130,8 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &*self.kind {
-            ErrorKind::Api(e) => Some(e),
-            ErrorKind::Transport(e) => Some(e),
-            ErrorKind::Protocol(e) => Some(e),
-            ErrorKind::Input(e) => Some(e),
-            _ => None,
-        }
-    }
-}
+/// The message is whole, so there is no source to print after it: [`kind`](Error::kind) has the cause.
+impl std::error::Error for Error {}
 
 /// The causes of [`Error`].
 #[derive(Clone, Debug, PartialEq)]

@@ -115,7 +115,7 @@ async fn the_queue_goes_step_by_step() {
     let status = in_time(queue.status(&handle, true)).await.unwrap();
     assert!(matches!(status.state, State::InQueue | State::InProgress), "{status:?}");
     let early = in_time(queue.result(&handle)).await.unwrap_err();
-    assert!(matches!(early.kind(), ErrorKind::NotReady), "{early:?}");
+    assert!(matches!(early.kind(), Some(ErrorKind::NotReady)), "{early:?}");
     assert_eq!(early.handle(), Some(&handle));
 
     assert!(mock.control(Control::Finish { request_id: id }));

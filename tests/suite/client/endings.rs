@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fal_client::{Aftermath, CancelOutcome, ErrorKind, Event, Handle, OnDeadline};
+use fal_client::{Aftermath, CancelOutcome, Error, ErrorKind, Event, Handle, OnDeadline};
 use fal_mock::MockFal;
 use fal_mock::model::{Control, Failure, JobState, JobView};
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -23,7 +23,7 @@ async fn an_invalid_input_names_every_field() {
     let handle = job.handle().expect("the job was accepted");
     assert_eq!(job.request_id(), Some(&*handle.request_id));
     for error in [run, job] {
-        assert!(matches!(error.kind(), ErrorKind::Api(_)), "{error:?}");
+        assert!(matches!(error.kind(), Some(ErrorKind::Api(_))), "{error:?}");
         assert_eq!(error.status(), Some(StatusCode::UNPROCESSABLE_ENTITY));
         assert!(!error.is_retryable());
         assert!(error.request_id().is_some());
@@ -89,7 +89,7 @@ async fn at_the_deadline_the_job_is_cancelled() {
         .deadline(Duration::from_millis(400));
     let error = in_time(job).await.unwrap_err();
     match error.kind() {
-        ErrorKind::Deadline { aftermath: Aftermath::Asked(outcome) } => {
+        Some(ErrorKind::Deadline { aftermath: Aftermath::Asked(outcome) }) => {
             assert!(matches!(outcome, CancelOutcome::Requested | CancelOutcome::Cancelled));
         }
         other => panic!("{other:?}"),
@@ -107,7 +107,7 @@ async fn at_the_deadline_the_job_can_be_left() {
         .deadline(Duration::from_millis(400))
         .on_deadline(OnDeadline::Leave);
     let error = in_time(job).await.unwrap_err();
-    let left = matches!(error.kind(), ErrorKind::Deadline { aftermath: Aftermath::Left });
+    let left = matches!(error.kind(), Some(ErrorKind::Deadline { aftermath: Aftermath::Left }));
     assert!(left, "{error:?}");
     let handle = error.handle().unwrap().clone();
     assert!(mock.requests().iter().all(|seen| !seen.address.ends_with("/cancel")));
@@ -124,7 +124,7 @@ async fn deadlines_of_any_length_are_fine() {
     let error = in_time(client.subscribe(FLUX).deadline(Duration::ZERO)).await.unwrap_err();
     let nothing = Aftermath::NothingSubmitted;
     assert!(
-        matches!(error.kind(), ErrorKind::Deadline { aftermath } if *aftermath == nothing),
+        matches!(error.kind(), Some(ErrorKind::Deadline { aftermath }) if *aftermath == nothing),
         "{error:?}"
     );
     assert_eq!(mock.requests(), [], "nobody waits for this job, so nobody pays for it");
@@ -234,7 +234,7 @@ async fn a_run_past_its_deadline_stops_the_model() {
         .deadline(Duration::from_millis(300));
     let error = in_time(run).await.unwrap_err();
     let aftermath = match error.kind() {
-        ErrorKind::Deadline { aftermath } => aftermath,
+        Some(ErrorKind::Deadline { aftermath }) => aftermath,
         other => panic!("{other:?}"),
     };
     assert_eq!(*aftermath, Aftermath::Disconnected);
@@ -252,7 +252,7 @@ async fn a_cancelled_job_ends_with_what_the_service_said() {
     let error = in_time(job).await.unwrap_err();
     let expected = Aftermath::Asked(CancelOutcome::Requested);
     match error.kind() {
-        ErrorKind::Cancelled { aftermath } => assert_eq!(*aftermath, expected),
+        Some(ErrorKind::Cancelled { aftermath }) => assert_eq!(*aftermath, expected),
         other => panic!("{other:?}"),
     }
     assert_eq!(error.handle(), handle.as_ref());
@@ -267,7 +267,7 @@ async fn a_job_cancelled_before_it_begins_is_never_submitted() {
     let error = in_time(job).await.unwrap_err();
     let nothing = Aftermath::NothingSubmitted;
     assert!(
-        matches!(error.kind(), ErrorKind::Cancelled { aftermath } if *aftermath == nothing),
+        matches!(error.kind(), Some(ErrorKind::Cancelled { aftermath }) if *aftermath == nothing),
         "{error:?}"
     );
     assert_eq!(mock.requests(), []);
@@ -291,10 +291,10 @@ async fn an_output_of_another_type_comes_back_whole() {
     let error = output.json::<Wrong>().unwrap_err();
     assert_eq!(error.path(), "images[0].width");
     assert_eq!(error.output(), &output);
-    let error = fal_client::Error::from(error);
+    let error = Error::from(error);
     assert_eq!(error.handle(), output.handle());
     assert!(error.to_string().contains("images[0].width"), "{error}");
-    assert!(matches!(error.kind(), ErrorKind::Decode(_)));
+    assert!(matches!(error, Error::Decode(_)));
 }
 
 async fn never_ending() -> MockFal {
