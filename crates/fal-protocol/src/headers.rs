@@ -25,6 +25,11 @@ pub const START_TIMEOUT_OLD: HeaderName = HeaderName::from_static("x-fal-request
 pub const QUEUE_PRIORITY: HeaderName = HeaderName::from_static("x-fal-queue-priority");
 /// Affinity to runners that advertise this hint.
 pub const RUNNER_HINT: HeaderName = HeaderName::from_static("x-fal-runner-hint");
+/// Lifetime and readers of an uploaded file, as JSON.
+pub const OBJECT_LIFECYCLE: HeaderName = HeaderName::from_static("x-fal-object-lifecycle");
+/// The same for the files that a request makes; uploads send it too.
+pub const OBJECT_LIFECYCLE_PREFERENCE: HeaderName =
+    HeaderName::from_static("x-fal-object-lifecycle-preference");
 /// Seconds to wait, on rate limits of the platform API.
 pub const RATE_LIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 

@@ -11,6 +11,7 @@ pub mod endpoint;
 pub mod error;
 pub mod headers;
 pub mod hosts;
+pub mod lifecycle;
 pub mod machine;
 pub mod options;
 pub mod queue;
