@@ -6,5 +6,6 @@ mod calls;
 mod custom;
 mod endings;
 mod files;
+mod proxy;
 mod streams;
 mod wire;

@@ -1,6 +1,7 @@
 //! The workspace's own tests across crates.
 
 mod client;
+mod corpus;
 mod js_client;
 mod machines;
 mod odd_http;

@@ -2,6 +2,7 @@
 
 mod endpoint;
 mod errors;
+mod proxy;
 mod sse;
 mod webhook;
 
@@ -61,6 +62,7 @@ fn runner(area: &str) -> Run {
     match area {
         "endpoint" => endpoint::run,
         "errors" => errors::run,
+        "proxy" => proxy::run,
         "sse" => sse::run,
         "webhook" => webhook::run,
         "queue" | "run" | "stream" | "upload" => fal_conformance::machines::run,

@@ -13,6 +13,7 @@ use http::HeaderValue;
 
 use crate::download::Download;
 use crate::error::Error;
+use crate::proxy::ProxyConfig;
 use crate::queue::Queue;
 use crate::run::Run;
 use crate::stream::StreamRun;
@@ -143,6 +144,7 @@ pub struct Builder {
     settings: Settings,
     has_credentials: bool,
     transport: Option<Arc<dyn Transport>>,
+    proxy: Option<ProxyConfig>,
     problem: Option<InputError>,
     #[cfg(feature = "hyper")]
     connections: fal_transport_hyper::Config,
@@ -209,6 +211,24 @@ impl Builder {
         self
     }
 
+    /// Sends calls to this address, where a proxy adds the key: see [`ProxyConfig`]. The client then needs
+    /// none, and keeps one that it has.
+    pub fn proxy_url(mut self, url: impl AsRef<str>) -> Self {
+        match ProxyConfig::new(url) {
+            Ok(proxy) => self.proxy(proxy),
+            Err(problem) => {
+                self.problem = self.problem.or(Some(problem));
+                self
+            }
+        }
+    }
+
+    /// The same with more to say about it.
+    pub fn proxy(mut self, proxy: ProxyConfig) -> Self {
+        self.proxy = Some(proxy);
+        self
+    }
+
     /// Sets the rules for repeats.
     pub fn retry(mut self, retry: RetryPolicy) -> Self {
         self.settings.retry = retry;
@@ -261,7 +281,7 @@ impl Builder {
         if let Some(problem) = self.problem {
             return Err(problem.into());
         }
-        if !self.has_credentials {
+        if !self.has_credentials && self.proxy.is_none() {
             return Err(Error::config(
                 "there is no API key: set FAL_KEY (get one at https://fal.ai/dashboard/keys), or \
                  FAL_KEY_ID and FAL_KEY_SECRET; a mock server takes any `id:secret`",
@@ -279,6 +299,14 @@ impl Builder {
             }
             #[cfg(not(feature = "hyper"))]
             None => return Err(Error::config("there is no transport: give the builder one")),
+        };
+        let transport = match self.proxy {
+            None => transport,
+            Some(proxy) => {
+                // A connection that fails here is the proxy's, and fal's backup hosts are no way around it.
+                self.settings.hosts = self.settings.hosts.without_backups();
+                proxy.over(transport, self.settings.hosts.clone())
+            }
         };
         Ok(Client {
             transport,

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::endpoint::EndpointId;
 use crate::error::{ApiError, MESSAGE_BYTES_MAX, RAW_BODY_BYTES_MAX};
+use crate::proxy::Target;
 use crate::queue::{Handle, Status, SubmitConfig, Subscribe, SubscribeConfig};
 use crate::rand::SplitMix64;
 use crate::settings::Settings;
@@ -57,6 +58,20 @@ pub fn api_error(bytes: &[u8]) {
 /// Reads a status.
 pub fn status(bytes: &[u8]) {
     let _ = Status::parse(bytes);
+}
+
+/// Reads an address that a proxy is asked for: what is accepted reads back as the same, and no server can
+/// read it as another.
+pub fn target(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(target) = Target::parse(text) else { return };
+    let uri = target.uri();
+    assert_eq!(Target::parse(&uri.to_string()).as_ref(), Ok(&target));
+    assert_eq!(uri.host(), Some(target.host()));
+    assert_eq!(uri.path_and_query().map(|path| path.as_str()), Some(target.path_and_query()));
+    let is_dots = |segment: &str| matches!(segment, "." | "..");
+    assert!(target.path().starts_with('/') && !target.path().split('/').any(is_dots));
+    assert!(!target.as_str().contains(['@', '\\', '#']) || target.path_and_query().contains('@'));
 }
 
 /// Drives a subscribe by the bytes, from any instant on: it keeps its contract and ends.
@@ -208,6 +223,7 @@ mod tests {
             super::endpoint(&bytes);
             super::api_error(&bytes);
             super::status(&bytes);
+            super::target(&bytes);
             super::machine(crate::testing::epoch(), &bytes);
         }
     }

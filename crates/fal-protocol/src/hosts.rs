@@ -114,6 +114,13 @@ impl Hosts {
         Ok(self)
     }
 
+    /// Forgets all backups: behind a proxy, where a failed connection is the proxy's.
+    #[must_use]
+    pub fn without_backups(mut self) -> Self {
+        self.backups.clear();
+        self
+    }
+
     /// The address of `path` at a service. `path` has no leading slash; query values are encoded.
     ///
     /// # Errors
@@ -312,6 +319,7 @@ mod tests {
         assert_eq!(own.uri(Host::Queue, "a/b", &[]).unwrap(), "https://gateway.test/fal/a/b");
         assert_eq!(own.backup(&uri("https://queue.fal.run/a")), None, "forgotten with the host");
         assert!(own.backup(&uri("https://fal.run/a")).is_some());
+        assert_eq!(own.without_backups().backup(&uri("https://fal.run/a")), None);
     }
 
     #[test]
