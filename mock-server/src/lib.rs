@@ -2,11 +2,13 @@
 
 mod doors;
 mod http;
+mod load;
 mod mock;
 pub mod model;
 mod render;
 
 pub use self::http::Seen;
+pub use load::Source;
 pub use mock::{Builder, MockFal};
 
 /// Tests move mocks between tasks and share them.

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -32,7 +33,14 @@ async fn run(flags: Flags) -> ExitCode {
         .queue_time(flags.queue_time)
         .run_time(flags.run_time)
         .require_key(!flags.public)
-        .webhook_hosts(flags.webhook_hosts.into());
+        .webhook_hosts(flags.webhook_hosts.into())
+        .strict(flags.strict);
+    for path in flags.openapi {
+        builder = builder.openapi(path);
+    }
+    for path in flags.prices {
+        builder = builder.prices(path);
+    }
     if let Some(runners) = flags.runners {
         builder = builder.runners(runners);
     }
@@ -46,6 +54,9 @@ async fn run(flags: Flags) -> ExitCode {
                 "port {} on {} is taken: stop what listens there, or use --port 0 for any free port",
                 flags.port, flags.host
             ));
+        }
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            return complain(&error.to_string());
         }
         Err(error) => {
             return complain(&format!(
@@ -62,14 +73,15 @@ async fn run(flags: Flags) -> ExitCode {
         );
     }
     // A reader that has gone is no reason to stop serving.
-    let _ = announce(&mock.url(), flags.quiet);
+    let _ = announce(&mock, flags.quiet);
     stop.await;
     mock.stop().await;
     ExitCode::SUCCESS
 }
 
 /// The first line ends in the port, for programs; the others are for people.
-fn announce(url: &str, quiet: bool) -> io::Result<()> {
+fn announce(mock: &MockFal, quiet: bool) -> io::Result<()> {
+    let url = mock.url();
     let mut text = format!("fal-mock listens on {url}\n");
     if !quiet {
         let _ = write!(
@@ -83,11 +95,36 @@ fn announce(url: &str, quiet: bool) -> io::Result<()> {
 Any key of the form id:secret is accepted. Stop with Ctrl-C.
 "
         );
+        summarise(mock, &mut text);
     }
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
 }
+
+/// What was loaded, if anything was asked for, and the first few things that could not be used.
+fn summarise(mock: &MockFal, text: &mut String) {
+    let loaded = mock.loaded();
+    if loaded.documents == 0 && loaded.unusable.is_empty() {
+        return;
+    }
+    let _ = write!(
+        text,
+        "\nModels: {} documents loaded ({} with defects that were worked around), {} unusable.\n",
+        loaded.documents,
+        loaded.with_defects,
+        loaded.unusable.len()
+    );
+    for (name, why) in loaded.unusable.iter().take(UNUSABLE_SHOWN) {
+        let _ = writeln!(text, "  {name}: {why}");
+    }
+    if loaded.unusable.len() > UNUSABLE_SHOWN {
+        let _ = writeln!(text, "  and {} more", loaded.unusable.len() - UNUSABLE_SHOWN);
+    }
+}
+
+/// How many unusable documents are named at the start.
+const UNUSABLE_SHOWN: usize = 10;
 
 fn complain(problem: &str) -> ExitCode {
     let _ = writeln!(io::stderr().lock(), "fal-mock: {problem}");
@@ -160,6 +197,19 @@ struct Flags {
     #[arg(long)]
     public: bool,
 
+    /// Model documents: a file, or a folder of .json files; repeatable. Each endpoint then takes and gives
+    /// what its document says.
+    #[arg(long, value_name = "DIR|FILE")]
+    openapi: Vec<PathBuf>,
+
+    /// Prices in the form of GET /v1/models/pricing; repeatable.
+    #[arg(long, value_name = "FILE")]
+    prices: Vec<PathBuf>,
+
+    /// Refuse endpoints that no document describes.
+    #[arg(long)]
+    strict: bool,
+
     /// Which hosts webhooks may call over plain http.
     #[arg(long, value_enum, default_value_t = Hosts::Loopback, value_name = "HOSTS")]
     webhook_hosts: Hosts,
@@ -195,12 +245,13 @@ const EXAMPLES: &str = "\
 Examples:
   fal-mock                                   on port 8787, a job takes a second
   fal-mock --port 0 --instant --quiet        for scripts: any port, no waiting
+  fal-mock --openapi documents/ --strict     only the models whose documents lie there
   fal-mock --runners 1 --run-time 10s        a busy endpoint: jobs queue up
   curl -H 'Authorization: Key any:key' -d '{\"prompt\":\"a cat\"}' \\
     http://127.0.0.1:8787/fal.run/fal-ai/flux/dev
 
 TIME is a number with ms, s, m or h, such as 200ms or 1.5s.
-Exit codes: 0 after Ctrl-C or SIGTERM, 2 when it cannot listen or a flag is wrong.";
+Exit codes: 0 after Ctrl-C or SIGTERM, 2 when it cannot listen, or a flag or a document is wrong.";
 
 /// The exit code for a taken port; clap uses the same for wrong flags.
 const EXIT_CANNOT_LISTEN: u8 = 2;

@@ -9,9 +9,10 @@ use std::time::{Duration, SystemTime};
 use tokio::task::JoinHandle;
 
 use crate::http::{self, Seen, Shared};
+use crate::load::Source;
 use crate::model::{
-    Config, Control, Counters, DeliveryView, Failure, JobView, Model, RequestId, RetryProfile,
-    WebhookHosts,
+    Catalog, Config, Control, Counters, DeliveryView, Failure, JobView, Loaded, Model, RequestId,
+    RetryProfile, WebhookHosts,
 };
 
 /// A running mock. Everything is its own: mocks in one process do not meet.
@@ -20,6 +21,8 @@ use crate::model::{
 pub struct MockFal {
     shared: Arc<Shared>,
     address: SocketAddr,
+    catalog: Arc<Catalog>,
+    loaded: Loaded,
     server: JoinHandle<()>,
     timer: JoinHandle<()>,
     postman: JoinHandle<()>,
@@ -36,7 +39,13 @@ impl MockFal {
 
     /// Settings of a mock.
     pub fn builder() -> Builder {
-        Builder { config: Config::default(), host: IpAddr::V4(Ipv4Addr::LOCALHOST), port: 0 }
+        Builder {
+            config: Config::default(),
+            documents: Vec::new(),
+            prices: Vec::new(),
+            host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port: 0,
+        }
     }
 
     /// The base address, such as `http://127.0.0.1:40123`. Hosts of the service stand below it.
@@ -55,6 +64,18 @@ impl MockFal {
     #[must_use]
     pub const fn port(&self) -> u16 {
         self.address.port()
+    }
+
+    /// The models whose documents it knows.
+    #[must_use]
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// What was found in the sources of [`Builder::openapi`].
+    #[must_use]
+    pub const fn loaded(&self) -> &Loaded {
+        &self.loaded
     }
 
     /// Every job that it keeps, the oldest first.
@@ -146,6 +167,8 @@ impl fmt::Debug for MockFal {
 #[must_use]
 pub struct Builder {
     config: Config,
+    documents: Vec<Source>,
+    prices: Vec<Source>,
     host: IpAddr,
     port: u16,
 }
@@ -193,6 +216,28 @@ impl Builder {
         self
     }
 
+    /// Adds model documents: a file, a folder, or the bytes of a document or of a list of models. Calls add
+    /// up; a later document of an endpoint replaces an earlier one, also one that came with the mock.
+    ///
+    /// They are read by [`start`](Self::start), which fails if a source cannot be read or a file is
+    /// neither. In folders and lists what cannot be used is skipped: [`MockFal::loaded`] says what.
+    pub fn openapi(mut self, source: impl Into<Source>) -> Self {
+        self.documents.push(source.into());
+        self
+    }
+
+    /// Adds a table of prices; see [`Catalog::add_prices`].
+    pub fn prices(mut self, source: impl Into<Source>) -> Self {
+        self.prices.push(source.into());
+        self
+    }
+
+    /// Whether endpoints without a document are refused. Default: no.
+    pub fn strict(mut self, strict: bool) -> Self {
+        self.config.strict = strict;
+        self
+    }
+
     /// Which addresses webhooks may call. Default: those of this machine.
     pub fn webhook_hosts(mut self, hosts: WebhookHosts) -> Self {
         self.config.webhook_hosts = hosts;
@@ -226,8 +271,20 @@ impl Builder {
     /// Starts the mock on the caller's tokio runtime.
     ///
     /// # Errors
-    /// When the port is taken or may not be used.
-    pub async fn start(self) -> io::Result<MockFal> {
+    /// When the port is taken or may not be used; and, as [`io::ErrorKind::InvalidData`], when a source of
+    /// documents or prices cannot be read or used.
+    pub async fn start(mut self) -> io::Result<MockFal> {
+        let mut loaded = Loaded::default();
+        if !self.documents.is_empty() || !self.prices.is_empty() {
+            let catalog = Arc::make_mut(&mut self.config.catalog);
+            for source in &self.documents {
+                loaded.merge(source.add_to(catalog)?);
+            }
+            for source in &self.prices {
+                source.add_prices_to(catalog)?;
+            }
+        }
+        let catalog = Arc::clone(&self.config.catalog);
         let (listener, address) = http::bind(SocketAddr::new(self.host, self.port)).await?;
         let now = tokio::time::Instant::now().into_std();
         let model = Model::new(self.config, now, SystemTime::now());
@@ -235,6 +292,6 @@ impl Builder {
         let server = tokio::spawn(http::serve(listener, Arc::clone(&shared)));
         let timer = tokio::spawn(Arc::clone(&shared).run_timer());
         let postman = tokio::spawn(http::deliver_all(Arc::clone(&shared), letters));
-        Ok(MockFal { shared, address, server, timer, postman })
+        Ok(MockFal { shared, address, catalog, loaded, server, timer, postman })
     }
 }

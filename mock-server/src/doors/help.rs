@@ -15,8 +15,8 @@ Point your client here:
   curl         curl -H 'Authorization: Key any:key' -d '{\"prompt\":\"a cat\"}' http://{at}/fal.run/fal-ai/flux/dev
   others       put the host behind the address: http://{at}/queue.fal.run/...
 
-Hosts: fal.run, queue.fal.run, rest.fal.ai, v3.fal.media.
-Not emulated (501): model streaming, realtime, multipart and token uploads, the platform API.
+Hosts: fal.run, queue.fal.run, rest.fal.ai, v3.fal.media, api.fal.ai, fal.ai.
+Not emulated (501): realtime, multipart and token uploads, most of the platform API.
 ";
 
 /// The hint in the answer to an unknown path.

@@ -115,10 +115,10 @@ fn host_of(name: &str) -> Option<Result<Host, &'static str>> {
         "fal.run" | "falrun.com" => Host::Run,
         "rest.fal.ai" | "rest.alpha.fal.ai" => Host::Rest,
         "v3.fal.media" | "v3b.fal.media" | "v2.fal.media" | "fal.media" => Host::Cdn,
-        "api.fal.ai" => return Some(Err("the platform API (api.fal.ai)")),
+        "api.fal.ai" => Host::Api,
+        "fal.ai" | "www.fal.ai" => Host::Site,
         "ws.fal.run" => return Some(Err("HTTP over WebSocket (ws.fal.run)")),
         "wma.fal.run" => return Some(Err("the WebRTC bridge (wma.fal.run)")),
-        "fal.ai" | "www.fal.ai" => return Some(Err("the website (fal.ai)")),
         "kv.fal.media" => return Some(Err("the key-value store (kv.fal.media)")),
         _ => return None,
     }))
@@ -171,10 +171,12 @@ mod tests {
         check("/v3b.fal.media/files/x", None, Ok((Host::Cdn, "/files/x", None)));
         check("/", None, Err(NoDoor::Help));
         check("/fal-ai/flux", None, Err(NoDoor::UnknownPath));
+        check("/api.fal.ai/v1/models", None, Ok((Host::Api, "/v1/models", None)));
+        check("/fal.ai/api/x", None, Ok((Host::Site, "/api/x", None)));
         check(
-            "/api.fal.ai/v1/models",
+            "/kv.fal.media/x",
             None,
-            Err(NoDoor::NotEmulated("the platform API (api.fal.ai)")),
+            Err(NoDoor::NotEmulated("the key-value store (kv.fal.media)")),
         );
     }
 

@@ -5,13 +5,15 @@ use std::time::Duration;
 use fal_protocol::rand::SplitMix64;
 use serde_json::Value;
 
-use super::endpoint::{Shape, interface};
+use super::config::Config;
+use super::endpoint::{Shape, interface, is_listed};
 use super::exchange::{Door, Host};
 use super::failure::Failure;
 use super::files::{FileKey, Files};
 use super::id::digest;
 use super::input;
 use super::picture::{Picture, Size};
+use super::verdict;
 use crate::render;
 
 /// A successful output, before it is written for a door.
@@ -27,23 +29,37 @@ pub(crate) struct Answer {
 
 impl Answer {
     /// Judges an input as the model would, and decides everything about its output.
-    pub(crate) fn prepare(seed: u64, endpoint: &str, body: &[u8]) -> Result<Self, Failure> {
+    pub(crate) fn prepare(config: &Config, endpoint: &str, body: &[u8]) -> Result<Self, Failure> {
         let value = input::parse(body).map_err(|problems| Failure::invalid(&problems))?;
-        let key = digest(seed, &[endpoint.as_bytes(), body]);
-        Self::from_value(key, endpoint, &value)
+        let key = digest(config.seed, &[endpoint.as_bytes(), body]);
+        Self::from_value(config, key, endpoint, &value)
     }
 
     /// The same for a call that carries its input in the query: every value is a text.
-    pub(crate) fn prepare_query(seed: u64, endpoint: &str, query: &str) -> Result<Self, Failure> {
+    pub(crate) fn prepare_query(
+        config: &Config,
+        endpoint: &str,
+        query: &str,
+    ) -> Result<Self, Failure> {
         let fields = super::exchange::parameters(query)
             .map(|(name, value)| (name.into_owned(), Value::String(value.into_owned())))
             .collect();
-        let key = digest(seed, &[endpoint.as_bytes(), query.as_bytes()]);
-        Self::from_value(key, endpoint, &Value::Object(fields))
+        let key = digest(config.seed, &[endpoint.as_bytes(), query.as_bytes()]);
+        Self::from_value(config, key, endpoint, &Value::Object(fields))
     }
 
-    fn from_value(key: u128, endpoint: &str, value: &Value) -> Result<Self, Failure> {
+    fn from_value(
+        config: &Config,
+        key: u128,
+        endpoint: &str,
+        value: &Value,
+    ) -> Result<Self, Failure> {
         let interface = interface(endpoint);
+        if let Some(document) = config.catalog.document(endpoint)
+            && !(document.is_bundled && is_listed(endpoint))
+        {
+            verdict::judge(&document.schema, value)?;
+        }
         let input =
             input::read(interface, value).map_err(|problems| Failure::invalid(&problems))?;
         let drawn = || i128::from(SplitMix64::new(key as u64).below(1 << 32));

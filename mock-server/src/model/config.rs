@@ -1,7 +1,9 @@
 //! What a service is started with: timing, access, limits.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::catalog::Catalog;
 use super::webhook::{RetryProfile, WebhookHosts};
 
 /// How a [`Model`](super::Model) behaves. Change fields of [`Config::default`].
@@ -26,6 +28,11 @@ pub struct Config {
     pub public_models: Vec<String>,
     /// The keys (`id:secret`) that are accepted. Default: none listed, so every well-formed key is.
     pub keys: Vec<String>,
+    /// The models whose documents it knows. Default: [`Catalog::bundled`].
+    pub catalog: Arc<Catalog>,
+    /// Whether endpoints that the catalog does not know are refused with 404. Default: no, they take and
+    /// give what text-to-image models share.
+    pub strict: bool,
     /// How long a finished job can be read. Default: [`RETENTION`].
     pub retention: Duration,
     /// The same for results of [`LARGE_RESULT_BYTES_MIN`] and more. Default: [`RETENTION_LARGE`].
@@ -62,6 +69,8 @@ impl Default for Config {
             require_key: true,
             public_models: Vec::new(),
             keys: Vec::new(),
+            catalog: Catalog::shared(),
+            strict: false,
             retention: RETENTION,
             retention_large: RETENTION_LARGE,
             ping_interval: PING_INTERVAL,

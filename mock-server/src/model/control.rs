@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use super::answer::Answer;
-use super::config::ATTEMPTS_MAX;
+use super::config::{ATTEMPTS_MAX, Config};
 use super::exchange::Output;
 use super::failure::Failure;
 use super::id::RequestId;
@@ -174,13 +174,13 @@ impl Model {
     /// Every job, the oldest first.
     #[must_use]
     pub fn jobs(&self) -> Vec<JobView> {
-        self.jobs.by_age().into_iter().map(|(id, job)| view(id, self.config.seed, job)).collect()
+        self.jobs.by_age().into_iter().map(|(id, job)| view(id, &self.config, job)).collect()
     }
 
     /// One job.
     #[must_use]
     pub fn job(&self, request_id: RequestId) -> Option<JobView> {
-        self.jobs.get(request_id).map(|job| view(request_id, self.config.seed, job))
+        self.jobs.get(request_id).map(|job| view(request_id, &self.config, job))
     }
 
     /// What has happened since the start.
@@ -266,14 +266,14 @@ impl Model {
     }
 }
 
-fn view(request_id: RequestId, seed: u64, job: &Job) -> JobView {
+fn view(request_id: RequestId, config: &Config, job: &Job) -> JobView {
     let (state, current) = match &job.state {
         State::Queued { .. } => (JobState::Queued, false),
         State::Running { .. } => (JobState::Running, true),
         State::Done { outcome: Outcome::Made(_), run } => (JobState::Succeeded, run.is_some()),
         State::Done { outcome: Outcome::Failed(_), run } => (JobState::Failed, run.is_some()),
         State::Done { outcome: Outcome::Unread, run } => {
-            let is_valid = Answer::prepare(seed, job.endpoint.as_str(), &job.input).is_ok();
+            let is_valid = Answer::prepare(config, job.endpoint.as_str(), &job.input).is_ok();
             (if is_valid { JobState::Succeeded } else { JobState::Failed }, run.is_some())
         }
     };

@@ -59,6 +59,11 @@ pub(crate) fn interface(endpoint: &str) -> &'static Interface {
     LISTED.iter().find(|(id, _)| *id == endpoint).map_or(&GENERIC, |(_, interface)| interface)
 }
 
+/// Whether an endpoint has an interface of its own here.
+pub(crate) fn is_listed(endpoint: &str) -> bool {
+    LISTED.iter().any(|(id, _)| *id == endpoint)
+}
+
 /// Whether a model answers with text, by its id: one of its words is [`TEXT_WORDS`], or its last
 /// segment says so. Nothing else tells, as there are no documents of models here.
 pub(crate) fn is_text(endpoint: &str) -> bool {

@@ -90,6 +90,10 @@ pub enum Host {
     Rest,
     /// `v3.fal.media`: takes and serves files.
     Cdn,
+    /// `api.fal.ai`: the platform API.
+    Api,
+    /// `fal.ai`: the documents of models.
+    Site,
 }
 
 impl Host {
@@ -101,6 +105,8 @@ impl Host {
             Self::Queue => "queue.fal.run",
             Self::Rest => "rest.fal.ai",
             Self::Cdn => "v3.fal.media",
+            Self::Api => "api.fal.ai",
+            Self::Site => "fal.ai",
         }
     }
 }

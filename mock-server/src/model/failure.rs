@@ -98,7 +98,12 @@ impl Failure {
     /// The input is not what the model takes.
     pub(crate) fn invalid(problems: &[super::input::Problem]) -> Self {
         let body = super::input::render_problems(problems);
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, body, &super::input::summary(problems), None)
+        Self::unprocessable(body, &super::input::summary(problems))
+    }
+
+    /// 422 with a list under `detail`, for which nobody pays and which no repeat mends.
+    pub(crate) fn unprocessable(body: Vec<u8>, summary: &str) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, body, summary, None)
             .with_header(
                 HeaderName::from_static("x-fal-billable-units"),
                 HeaderValue::from_static("0"),

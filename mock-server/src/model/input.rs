@@ -70,13 +70,7 @@ impl Problem {
         out.extend_from_slice(b",\"type\":");
         render::push_string(out, self.kind);
         out.extend_from_slice(b",\"url\":");
-        // The documented types have a page of fal's; what comes from pydantic has one of pydantic's.
-        let base = if FAL_TYPES.contains(&self.kind) {
-            "https://docs.fal.ai/errors#"
-        } else {
-            "https://errors.pydantic.dev/2.11/v/"
-        };
-        render::push_string(out, &format!("{base}{}", self.kind));
+        render::push_string(out, &type_page(self.kind));
         if let Some((key, value)) = &self.ctx {
             out.extend_from_slice(b",\"ctx\":{");
             render::push_string(out, key);
@@ -88,6 +82,17 @@ impl Problem {
         out.extend_from_slice(self.input.as_bytes());
         out.push(b'}');
     }
+}
+
+/// The page about a type: the documented types have one of fal's, what comes from pydantic one of pydantic's.
+pub(crate) fn type_page(kind: &str) -> String {
+    let is_documented = FAL_TYPES.contains(&kind);
+    let base = if is_documented {
+        "https://docs.fal.ai/errors#"
+    } else {
+        "https://errors.pydantic.dev/2.11/v/"
+    };
+    format!("{base}{kind}")
 }
 
 /// The body of a 422: every problem under `detail`.
@@ -312,7 +317,8 @@ fn size(name: &'static str, value: &Value) -> Result<Size, Vec<Problem>> {
 /// Types with a page in fal's documentation that an input can cause here.
 ///
 /// Source: docs.fal.ai, errors page (documented).
-const FAL_TYPES: [&str; 2] = ["greater_than_equal", "less_than_equal"];
+const FAL_TYPES: [&str; 5] =
+    ["greater_than", "greater_than_equal", "less_than", "less_than_equal", "multiple_of"];
 
 /// A longer offending input is described and not echoed: 4 KiB.
 const ECHO_BYTES_MAX: usize = 4096;

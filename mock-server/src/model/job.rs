@@ -20,6 +20,8 @@ pub(crate) struct Job {
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     /// Counts up over all jobs and files: who is older.
     pub(crate) age: u64,
+    /// When it was submitted.
+    pub(crate) sent: Instant,
     pub(crate) priority: Priority,
     /// When it must have started.
     pub(crate) start_by: Option<Instant>,

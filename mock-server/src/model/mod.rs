@@ -17,7 +17,9 @@
 //! | completed | retention over, or evicted | (none) |
 
 mod answer;
+mod api;
 mod auth;
+mod catalog;
 mod config;
 mod control;
 mod endpoint;
@@ -35,10 +37,13 @@ mod queue;
 mod reply;
 mod run;
 mod signer;
+mod site;
 mod storage;
 mod stream;
+mod strict;
 #[cfg(test)]
 mod tests;
+mod verdict;
 mod webhook;
 
 use std::cmp::Reverse;
@@ -48,6 +53,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use fal_protocol::rand::SplitMix64;
 
+pub use catalog::{Catalog, LoadError, Loaded, PricesError};
 pub use config::{
     ATTEMPTS_MAX, BODY_BYTES_MAX, CANCEL_TIME, Config, EXCHANGES_MAX, JOBS_MAX,
     LARGE_RESULT_BYTES_MIN, PING_INTERVAL, QUEUE_TIME, RETENTION, RETENTION_LARGE, RUN_TIME,
@@ -173,6 +179,8 @@ impl Model {
             Host::Run => self.run(id, request),
             Host::Rest => Some(self.rest(&request)),
             Host::Cdn => Some(self.cdn(&request)),
+            Host::Api => Some(self.api(&request)),
+            Host::Site => Some(self.site(&request)),
         };
         if let Some(response) = response {
             self.out.push_back(Output::Reply { id, response });
@@ -336,7 +344,7 @@ impl Model {
     fn start(&mut self, id: RequestId) {
         let Some(job) = self.jobs.get(id) else { return };
         let before = job.bytes();
-        let prepared = Answer::prepare(self.config.seed, job.endpoint.as_str(), &job.input);
+        let prepared = Answer::prepare(&self.config, job.endpoint.as_str(), &job.input);
         self.leave_line(id);
         let Some(job) = self.jobs.get_mut(id) else { return };
         job.epoch += 1;

@@ -261,6 +261,9 @@ impl Model {
             let text = denied.text(Some(endpoint.app()));
             return reply::refuse(StatusCode::UNAUTHORIZED, self.mint_other(), &text);
         }
+        if let Some(refusal) = self.unknown_app(&endpoint) {
+            return refusal;
+        }
         let start_timeout = match start_timeout(&request) {
             Ok(timeout) => timeout,
             Err(failure) => return reply::failure(self.mint_other(), &failure),
@@ -311,6 +314,7 @@ impl Model {
             input: request.body,
             headers: kept_headers(request.headers),
             age: self.age,
+            sent: self.now,
             priority: match request.headers.get(PRIORITY) {
                 Some(value) if value.as_bytes().eq_ignore_ascii_case(b"low") => Priority::Low,
                 _ => Priority::Normal,
@@ -352,9 +356,7 @@ impl Model {
         let outcome = match job.doom.take() {
             Some(failure) => Outcome::Failed(failure),
             None if job.input.len() <= UNREAD_BYTES_MAX && job.hook.is_none() => Outcome::Unread,
-            None => {
-                Outcome::of(Answer::prepare(self.config.seed, job.endpoint.as_str(), &job.input))
-            }
+            None => Outcome::of(Answer::prepare(&self.config, job.endpoint.as_str(), &job.input)),
         };
         let large = outcome.bytes() >= LARGE_RESULT_BYTES_MIN;
         let run = Attempt { since: self.now, until: self.now };
@@ -365,11 +367,11 @@ impl Model {
     }
 
     /// Works out what came of a job, if that was put off.
-    fn read(&mut self, id: RequestId) {
+    pub(crate) fn read(&mut self, id: RequestId) {
         let Some(job) = self.jobs.get_mut(id) else { return };
         if let State::Done { outcome: outcome @ Outcome::Unread, .. } = &mut job.state {
             *outcome =
-                Outcome::of(Answer::prepare(self.config.seed, job.endpoint.as_str(), &job.input));
+                Outcome::of(Answer::prepare(&self.config, job.endpoint.as_str(), &job.input));
             let bytes = outcome.bytes();
             self.jobs.recount(0, bytes);
         }

@@ -34,6 +34,9 @@ impl Model {
             let text = denied.text(Some(endpoint.app()));
             return Some(reply::refuse(StatusCode::UNAUTHORIZED, self.mint_other(), &text));
         }
+        if let Some(refusal) = self.unknown_app(&endpoint) {
+            return Some(refusal);
+        }
         if request.header("upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket")) {
             return Some(reply::not_emulated(self.mint_other(), "realtime"));
         }
@@ -80,14 +83,14 @@ impl Model {
     }
 
     pub(crate) fn judge(&self, request: &Request<'_>, endpoint: &EndpointId) -> Outcome {
-        let (seed, name) = (self.config.seed, endpoint.as_str());
+        let (config, name) = (&self.config, endpoint.as_str());
         // Without a body the input stands in the query, which is how the official JavaScript client
         // sends the input of a GET.
         let in_query = request.body.is_empty() && *request.method != http::Method::POST;
         let prepared = if in_query {
-            Answer::prepare_query(seed, name, request.query.unwrap_or_default())
+            Answer::prepare_query(config, name, request.query.unwrap_or_default())
         } else {
-            Answer::prepare(seed, name, &request.body)
+            Answer::prepare(config, name, &request.body)
         };
         Outcome::of(prepared)
     }

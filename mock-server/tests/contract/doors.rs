@@ -87,7 +87,7 @@ async fn lost_callers_are_told_where_to_go() {
     let unknown = get(port, "/fal-ai/flux/dev").await;
     assert_eq!(unknown.status, StatusCode::NOT_FOUND);
     assert!(unknown.json()["detail"].as_str().unwrap().contains("/queue.fal.run/"));
-    assert_eq!(get(port, "/api.fal.ai/v1/models").await.status, StatusCode::NOT_IMPLEMENTED);
+    assert_eq!(get(port, "/kv.fal.media/x").await.status, StatusCode::NOT_IMPLEMENTED);
     let elsewhere = call(Method::GET, "/").header("x-fal-target-url", "https://example.com/x");
     let refused = send(port, elsewhere, "").await;
     assert_eq!(refused.status, StatusCode::BAD_REQUEST);

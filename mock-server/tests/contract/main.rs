@@ -3,6 +3,7 @@
 mod client;
 mod doors;
 mod exchanges;
+mod platform;
 mod process;
 mod webhook;
 
