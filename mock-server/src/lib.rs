@@ -6,10 +6,12 @@ mod load;
 mod mock;
 pub mod model;
 mod render;
+mod tls;
 
-pub use self::http::Seen;
+pub use self::http::{Refused, Seen};
 pub use load::Source;
 pub use mock::{Builder, MockFal};
+pub use tls::data_dir;
 
 /// Tests move mocks between tasks and share them.
 const _: () = {

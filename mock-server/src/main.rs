@@ -34,7 +34,8 @@ async fn run(flags: Flags) -> ExitCode {
         .run_time(flags.run_time)
         .require_key(!flags.public)
         .webhook_hosts(flags.webhook_hosts.into())
-        .strict(flags.strict);
+        .strict(flags.strict)
+        .passthrough(flags.passthrough);
     for path in flags.openapi {
         builder = builder.openapi(path);
     }
@@ -47,7 +48,7 @@ async fn run(flags: Flags) -> ExitCode {
     if flags.instant {
         builder = builder.instant();
     }
-    let mock = match builder.start().await {
+    let mock = match start(builder, flags.ca_dir.clone()).await {
         Ok(mock) => mock,
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             return complain(&format!(
@@ -66,17 +67,38 @@ async fn run(flags: Flags) -> ExitCode {
         }
     };
     if !flags.host.is_loopback() {
-        let _ = writeln!(
-            io::stderr().lock(),
-            "fal-mock: warning: {} is not a loopback address, so others on the network can use this mock",
+        let more = if flags.passthrough { ", and this machine's way to others" } else { "" };
+        warn(&format!(
+            "{} is not a loopback address, so others on the network can use this mock{more}",
             flags.host
-        );
+        ));
     }
     // A reader that has gone is no reason to stop serving.
     let _ = announce(&mock, flags.quiet);
     stop.await;
     mock.stop().await;
     ExitCode::SUCCESS
+}
+
+/// Starts with the authority in `ca_dir`, else with that of this user, else with one in memory.
+async fn start(builder: fal_mock::Builder, ca_dir: Option<PathBuf>) -> io::Result<MockFal> {
+    if let Some(dir) = ca_dir {
+        return builder.ca_dir(dir).start().await;
+    }
+    let Some(dir) = fal_mock::data_dir() else { return builder.start().await };
+    match builder.clone().ca_dir(dir).start().await {
+        Ok(mock) => Ok(mock),
+        Err(error) => {
+            // Nobody asked for that directory, so there is no reason to give up.
+            let mock = builder.start().await?;
+            warn(&format!("the certificate for TLS will be gone with this mock: {error}"));
+            Ok(mock)
+        }
+    }
+}
+
+fn warn(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "fal-mock: warning: {text}");
 }
 
 /// The first line ends in the port, for programs; the others are for people.
@@ -90,7 +112,7 @@ fn announce(mock: &MockFal, quiet: bool) -> io::Result<()> {
   JavaScript   fal.config({{ proxyUrl: {{ url: '{url}/api/fal/proxy', when: 'always' }}, credentials: 'any:key' }})
   Rust, CLI    FAL_BASE_URL={url}, or Hosts::under(\"{url}\")
   curl         curl -H 'Authorization: Key any:key' -d '{{\"prompt\":\"a cat\"}}' {url}/fal.run/fal-ai/flux/dev
-  others       put the host behind the address: {url}/queue.fal.run/...
+  others       HTTPS_PROXY={url}, and trust {url}/__mock/v1/ca.pem
 
 Any key of the form id:secret is accepted. Stop with Ctrl-C.
 "
@@ -159,9 +181,10 @@ async fn stop_signal() {
 
 /// A fal.ai on your desk: answers the queue, run and storage hosts offline, with real pictures.
 ///
-/// Hosts of the service are reached below its address (http://127.0.0.1:8787/queue.fal.run/...) or by the
-/// header x-fal-target-url, which official clients send to a proxy. A job waits, runs and completes
-/// as it does at fal.ai; nothing costs money and nothing leaves the machine.
+/// Hosts of the service are reached below its address (http://127.0.0.1:8787/queue.fal.run/...), by the
+/// header x-fal-target-url, which official clients send to a proxy, or by their own names with the mock as
+/// HTTPS_PROXY. A job waits, runs and completes as it does at fal.ai; nothing costs money and nothing
+/// leaves the machine.
 #[derive(Debug, Parser)]
 #[command(name = "fal-mock", version, after_help = EXAMPLES)]
 struct Flags {
@@ -213,6 +236,15 @@ struct Flags {
     /// Which hosts webhooks may call over plain http.
     #[arg(long, value_enum, default_value_t = Hosts::Loopback, value_name = "HOSTS")]
     webhook_hosts: Hosts,
+
+    /// Where the certificate authority for TLS is kept, or made if there is none. Default: a directory of
+    /// this user's data, such as ~/.local/share/fal-mock.
+    #[arg(long, value_name = "DIR")]
+    ca_dir: Option<PathBuf>,
+
+    /// Let requests that use the mock as their proxy through to hosts that are not fal's.
+    #[arg(long)]
+    passthrough: bool,
 
     /// Print the first line only.
     #[arg(long)]

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::task::JoinHandle;
 
-use crate::http::{self, Seen, Shared};
+use crate::http::{self, Gate, Refused, Seen, Shared};
 use crate::load::Source;
 use crate::model::{
     Catalog, Config, Control, Counters, DeliveryView, Failure, JobView, Loaded, Model, RequestId,
@@ -45,6 +46,8 @@ impl MockFal {
             prices: Vec::new(),
             host: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: 0,
+            ca_dir: None,
+            passthrough: false,
         }
     }
 
@@ -126,6 +129,28 @@ impl MockFal {
         self.shared.seen()
     }
 
+    /// The certificate, as PEM, that clients must trust to reach the mock by TLS.
+    ///
+    /// Unless [`Builder::ca_dir`] was given it belongs to this mock alone, is made when it is first needed,
+    /// and is gone with the mock. It can vouch for fal's hosts and for this machine and for nobody else.
+    #[must_use]
+    pub fn ca_pem(&self) -> &str {
+        self.shared.gate().tls().ca_pem()
+    }
+
+    /// Whom it refused to connect to, in alphabetical order: what would have left the machine. Up to 1,000
+    /// targets; [`Self::refused_connects`] counts all.
+    #[must_use]
+    pub fn refused(&self) -> Vec<Refused> {
+        self.shared.gate().refused()
+    }
+
+    /// How often it refused to connect to a host that is not fal's.
+    #[must_use]
+    pub fn refused_connects(&self) -> u64 {
+        self.shared.gate().refused_total()
+    }
+
     /// Lets the next job or sync run that is accepted fail. Calls queue up.
     pub fn fail_next(&self, failure: Failure) {
         self.control(Control::FailNext(failure));
@@ -171,6 +196,8 @@ pub struct Builder {
     prices: Vec<Source>,
     host: IpAddr,
     port: u16,
+    ca_dir: Option<PathBuf>,
+    passthrough: bool,
 }
 
 impl Builder {
@@ -268,11 +295,25 @@ impl Builder {
         self
     }
 
+    /// Keeps the certificate authority for TLS in a directory, and makes it there if there is none: `ca.pem`
+    /// for clients, and `ca-key.pem`, which only its owner may read. Default: one for this mock, in memory.
+    pub fn ca_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.ca_dir = Some(dir.into());
+        self
+    }
+
+    /// Whether requests that use the mock as their proxy reach other hosts than fal's. Those of fal are
+    /// answered by the mock in any case. Default: no, they are refused with 403.
+    pub fn passthrough(mut self, passthrough: bool) -> Self {
+        self.passthrough = passthrough;
+        self
+    }
+
     /// Starts the mock on the caller's tokio runtime.
     ///
     /// # Errors
     /// When the port is taken or may not be used; and, as [`io::ErrorKind::InvalidData`], when a source of
-    /// documents or prices cannot be read or used.
+    /// documents or prices cannot be read or used. When the certificate authority can neither be read nor made.
     pub async fn start(mut self) -> io::Result<MockFal> {
         let mut loaded = Loaded::default();
         if !self.documents.is_empty() || !self.prices.is_empty() {
@@ -288,7 +329,8 @@ impl Builder {
         let (listener, address) = http::bind(SocketAddr::new(self.host, self.port)).await?;
         let now = tokio::time::Instant::now().into_std();
         let model = Model::new(self.config, now, SystemTime::now());
-        let (shared, letters) = Shared::new(model, address.to_string());
+        let gate = Gate::new(self.ca_dir.as_deref(), self.passthrough)?;
+        let (shared, letters) = Shared::new(model, address.to_string(), gate);
         let server = tokio::spawn(http::serve(listener, Arc::clone(&shared)));
         let timer = tokio::spawn(Arc::clone(&shared).run_timer());
         let postman = tokio::spawn(http::deliver_all(Arc::clone(&shared), letters));

@@ -13,11 +13,20 @@ Point your client here:
   JavaScript   fal.config({ proxyUrl: { url: 'http://{at}/api/fal/proxy', when: 'always' }, credentials: 'any:key' })
   Rust, CLI    FAL_BASE_URL=http://{at}, or Hosts::under(\"http://{at}\")
   curl         curl -H 'Authorization: Key any:key' -d '{\"prompt\":\"a cat\"}' http://{at}/fal.run/fal-ai/flux/dev
+  others       HTTPS_PROXY=http://{at}, and trust http://{at}/__mock/v1/ca.pem
   others       put the host behind the address: http://{at}/queue.fal.run/...
 
 Hosts: fal.run, queue.fal.run, rest.fal.ai, v3.fal.media, api.fal.ai, fal.ai.
 Not emulated (501): realtime, multipart and token uploads, most of the platform API.
 ";
+
+/// What is told to somebody who wanted to leave the machine.
+pub(crate) fn refusal(target: &str) -> String {
+    format!(
+        "fal-mock stands for fal's hosts only and did not connect to {target}; nothing was sent there. \
+         Put the host into NO_PROXY to go around the mock, or start it with --passthrough to go through it"
+    )
+}
 
 /// The hint in the answer to an unknown path.
 pub(crate) fn hint(path: &str) -> String {

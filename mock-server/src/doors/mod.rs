@@ -2,11 +2,15 @@
 //!
 //! | Door | Reaches |
 //! |---|---|
-//! | header `x-fal-target-url` on any path | clients with a proxy setting |
+//! | the host by its own name: in a `CONNECT` tunnel, in an absolute address, by SNI or `Host` | unmodified clients with a proxy setting of their language |
+//! | header `x-fal-target-url` on any path | clients with a proxy setting of fal's |
 //! | the host as first path segment | clients with a configurable base address, curl |
+//!
+//! Each with and without TLS.
 
 mod cors;
 mod help;
+mod way;
 
 use std::borrow::Cow;
 
@@ -15,7 +19,8 @@ use http::{HeaderMap, StatusCode, Uri, header};
 use crate::model::{Door, Host};
 
 pub(crate) use cors::{allow_origin, preflight};
-pub(crate) use help::{help, hint};
+pub(crate) use help::{help, hint, refusal};
+pub(crate) use way::{Way, foreign, named};
 
 /// A request that found a door.
 #[derive(Debug)]
@@ -31,6 +36,8 @@ pub(crate) struct Entry<'a> {
 pub(crate) enum NoDoor {
     /// It asked for `/`.
     Help,
+    /// It asked for the certificate that clients must trust.
+    Certificate,
     /// Its path starts with no host.
     UnknownPath,
     /// Its target is no address of the service.
@@ -42,7 +49,7 @@ pub(crate) enum NoDoor {
 impl NoDoor {
     pub(crate) const fn status(&self) -> StatusCode {
         match self {
-            Self::Help => StatusCode::OK,
+            Self::Help | Self::Certificate => StatusCode::OK,
             Self::UnknownPath => StatusCode::NOT_FOUND,
             Self::BadTarget(_) => StatusCode::BAD_REQUEST,
             Self::NotEmulated(_) => StatusCode::NOT_IMPLEMENTED,
@@ -50,18 +57,32 @@ impl NoDoor {
     }
 }
 
-/// Finds the door of a request. `listening` stands in addresses where the caller named no usable host.
+/// Finds the door of a request that came by `way` and is not [`foreign`]. `listening` stands in addresses
+/// where the caller named no usable host.
 pub(crate) fn enter<'a>(
     uri: &'a Uri,
     headers: &'a HeaderMap,
     listening: &'a str,
+    way: Way,
 ) -> Result<Entry<'a>, NoDoor> {
+    let path = uri.path();
+    let is_secure = way.is_secure_for(uri);
+    // Before the header: whoever names a host means it, and a proxy may pass the header on.
+    if let Some(named) = way::named_of(uri, headers, way) {
+        return match named.host {
+            Ok(host) => {
+                let door = Door::Named { is_secure, port: named.port(is_secure) };
+                Ok(Entry { host, path, query: uri.query(), door })
+            }
+            Err(name) => Err(NoDoor::NotEmulated(name)),
+        };
+    }
     let authority = || Cow::Borrowed(authority(headers).unwrap_or(listening));
     if let Some(target) = headers.get(TARGET_HEADER) {
         let (host, path, query) = split_target(target.to_str().unwrap_or_default())?;
-        return Ok(Entry { host, path, query, door: Door::Proxy { authority: authority() } });
+        let door = Door::Proxy { is_secure, authority: authority() };
+        return Ok(Entry { host, path, query, door });
     }
-    let path = uri.path();
     let Some(below) = path.strip_prefix('/').filter(|below| !below.is_empty()) else {
         return Err(NoDoor::Help);
     };
@@ -71,9 +92,10 @@ pub(crate) fn enter<'a>(
             host,
             path: if name_end == below.len() { "/" } else { &below[name_end..] },
             query: uri.query(),
-            door: Door::Prefix { authority: authority() },
+            door: Door::Prefix { is_secure, authority: authority() },
         }),
         Some(Err(name)) => Err(NoDoor::NotEmulated(name)),
+        None if path == CERTIFICATE_PATH => Err(NoDoor::Certificate),
         None => Err(NoDoor::UnknownPath),
     }
 }
@@ -120,8 +142,18 @@ fn host_of(name: &str) -> Option<Result<Host, &'static str>> {
         "ws.fal.run" => return Some(Err("HTTP over WebSocket (ws.fal.run)")),
         "wma.fal.run" => return Some(Err("the WebRTC bridge (wma.fal.run)")),
         "kv.fal.media" => return Some(Err("the key-value store (kv.fal.media)")),
+        "auth.fal.ai" => return Some(Err("the login service (auth.fal.ai)")),
+        // Whatever else is fal's is refused here and never asked for elsewhere.
+        _ if is_below(name) => return Some(Err("this host of fal's")),
         _ => return None,
     }))
+}
+
+/// Whether a host is one of fal's by its domain.
+fn is_below(name: &str) -> bool {
+    DOMAINS.iter().any(|domain| {
+        name.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    })
 }
 
 /// The `Host` header, if it can stand in an address and in JSON as it is.
@@ -131,6 +163,14 @@ fn authority(headers: &HeaderMap) -> Option<&str> {
         |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']' | b'_');
     (!text.is_empty() && text.bytes().all(fits)).then_some(text)
 }
+
+/// The domains in which all hosts are fal's.
+///
+/// Source: hosts and backups of the official clients (official client source).
+const DOMAINS: [&str; 4] = ["fal.run", "fal.ai", "fal.media", "falrun.com"];
+
+/// Where the certificate stands that clients must trust.
+pub(crate) const CERTIFICATE_PATH: &str = "/__mock/v1/ca.pem";
 
 /// Where the clients put the address that they mean.
 const TARGET_HEADER: &str = "x-fal-target-url";
@@ -149,12 +189,12 @@ mod tests {
         if let Some(target) = target {
             headers.insert(TARGET_HEADER, HeaderValue::from_str(target).unwrap());
         }
-        let found = enter(&uri, &headers, "127.0.0.1:1").map(|entry| {
-            let at = Cow::Borrowed("localhost:8787");
+        let found = enter(&uri, &headers, "127.0.0.1:1", Way::default()).map(|entry| {
+            let authority = Cow::Borrowed("localhost:8787");
             let door = if target.is_some() {
-                Door::Proxy { authority: at }
+                Door::Proxy { is_secure: false, authority }
             } else {
-                Door::Prefix { authority: at }
+                Door::Prefix { is_secure: false, authority }
             };
             assert_eq!(entry.door, door);
             (entry.host, entry.path, entry.query)
@@ -209,7 +249,8 @@ mod tests {
                 http::HeaderName::from_static(TARGET_HEADER),
                 HeaderValue::from_str(target).unwrap(),
             )]);
-            let refused = enter(&Uri::from_static("/x"), &headers, "h").unwrap_err();
+            let refused =
+                enter(&Uri::from_static("/x"), &headers, "h", Way::default()).unwrap_err();
             assert_eq!(refused.status(), StatusCode::BAD_REQUEST, "{target}");
         }
     }
@@ -220,8 +261,9 @@ mod tests {
             let headers =
                 HeaderMap::from_iter([(header::HOST, HeaderValue::from_str(host).unwrap())]);
             let uri = Uri::from_static("/fal.run/a/b");
-            let entry = enter(&uri, &headers, "127.0.0.1:1").unwrap();
-            assert_eq!(entry.door, Door::Prefix { authority: Cow::Borrowed("127.0.0.1:1") });
+            let entry = enter(&uri, &headers, "127.0.0.1:1", Way::default()).unwrap();
+            let authority = Cow::Borrowed("127.0.0.1:1");
+            assert_eq!(entry.door, Door::Prefix { is_secure: false, authority });
         }
     }
 }

@@ -1,11 +1,13 @@
-//! Bodies of answers: whole, or a status stream.
+//! Bodies of answers: whole, a stream of events, or what another server answered.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::Cut;
 use super::shared::Presence;
@@ -22,6 +24,16 @@ pub(crate) enum Body {
         presence: Presence,
         ended: bool,
     },
+    /// The answer of another server, passed on.
+    Passed(Box<Passed>),
+}
+
+/// The body of another server's answer, with the connection that it comes by.
+#[derive(Debug)]
+pub(crate) struct Passed {
+    pub(super) body: Incoming,
+    /// Drives the connection; ends it when dropped.
+    pub(super) _driver: JoinSet<()>,
 }
 
 /// What a status stream consists of. A stream without [`Piece::End`] was cut.
@@ -47,6 +59,9 @@ impl http_body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Passed(passed) => Pin::new(&mut passed.body)
+                .poll_frame(cx)
+                .map(|frame| frame.map(|frame| frame.map_err(|_| Cut))),
             Self::Events { ended: true, .. } => Poll::Ready(None),
             Self::Events { pieces, presence, ended } => {
                 pieces.poll_recv(cx).map(|piece| match piece {
@@ -69,6 +84,7 @@ impl http_body::Body for Body {
         match self {
             Self::Whole(bytes) => bytes.is_none(),
             Self::Events { ended, .. } => *ended,
+            Self::Passed(passed) => passed.body.is_end_stream(),
         }
     }
 
@@ -78,6 +94,7 @@ impl http_body::Body for Body {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Self::Events { .. } => SizeHint::default(),
+            Self::Passed(passed) => passed.body.size_hint(),
         }
     }
 }

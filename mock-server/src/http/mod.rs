@@ -3,8 +3,11 @@
 //! A request is parsed, the model is locked, asked and drained, and the lock released; no lock is held
 //! across an await, and an idle request owns neither a task nor a timer.
 
+mod accept;
 mod body;
 mod deliver;
+mod gate;
+mod pass;
 mod shared;
 
 use std::io;
@@ -18,18 +21,18 @@ use http::{Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::doors::{self, NoDoor};
+use crate::doors::{self, NoDoor, Way};
 use crate::model::{self, Host};
 use crate::render;
 
+use accept::{After, connection, tunnel};
 use body::Body;
 pub(crate) use deliver::deliver_all;
+pub(crate) use gate::Gate;
+pub use gate::Refused;
 pub use shared::Seen;
 pub(crate) use shared::{Answer, Shared};
 
@@ -55,29 +58,19 @@ fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
 }
 
-async fn connection(stream: TcpStream, shared: Arc<Shared>) {
-    // Events are small and shall not wait for each other. Without it they only come later.
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| match respond_now(&shared, &request) {
-        Some(response) => Responding::Now(Some(response)),
-        None => Responding::Later(Box::pin(respond(Arc::clone(&shared), request))),
-    });
-    // How a connection ends is its peer's business; what matters was told to the model already.
-    let _ = http1::Builder::new()
-        .header_read_timeout(None)
-        .pipeline_flush(true)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-}
-
 /// The short way for what is asked most, polling: no body to collect, so no future to build either.
-fn respond_now(shared: &Arc<Shared>, request: &Request<Incoming>) -> Option<Response<Body>> {
+fn respond_now(
+    shared: &Arc<Shared>,
+    request: &Request<Incoming>,
+    way: Way,
+) -> Option<Response<Body>> {
     let headers = request.headers();
     let is_plain = *request.method() == Method::GET && request.body().is_end_stream();
-    if !is_plain || headers.contains_key(header::ORIGIN) {
+    // What has an authority may be for somebody else.
+    if !is_plain || headers.contains_key(header::ORIGIN) || request.uri().authority().is_some() {
         return None;
     }
-    let entry = doors::enter(request.uri(), headers, shared.listening()).ok()?;
+    let entry = doors::enter(request.uri(), headers, shared.listening(), way).ok()?;
     if entry.host != Host::Queue {
         return None;
     }
@@ -93,7 +86,7 @@ fn respond_now(shared: &Arc<Shared>, request: &Request<Incoming>) -> Option<Resp
 }
 
 /// An answer on its way.
-enum Responding<F> {
+pub(crate) enum Responding<F> {
     /// `None` once taken.
     Now(Option<Response<Body>>),
     Later(Pin<Box<F>>),
@@ -110,8 +103,23 @@ impl<F: Future<Output = Result<Response<Body>, Cut>>> Future for Responding<F> {
     }
 }
 
-/// Answers one request.
-async fn respond(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, Cut> {
+/// Answers one request. `after` takes what the connection does once it has left HTTP.
+async fn respond(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+    way: Way,
+    after: After,
+) -> Result<Response<Body>, Cut> {
+    if let Some(authority) = doors::foreign(request.uri(), shared.listening()) {
+        let target = authority.to_string();
+        return Ok(match shared.gate().passthrough() {
+            true => pass::on(&shared, request, target, &after).await,
+            false => refuse(&shared, request.method(), &target),
+        });
+    }
+    if request.method() == Method::CONNECT {
+        return Ok(connect(&shared, request, &after));
+    }
     let (parts, incoming) = request.into_parts();
     if parts.method == Method::OPTIONS {
         let response = doors::preflight(&parts.headers);
@@ -119,10 +127,10 @@ async fn respond(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Resp
         return Ok(response.map(Body::whole));
     }
     let from_page = parts.headers.contains_key(header::ORIGIN);
-    let entry = match doors::enter(&parts.uri, &parts.headers, shared.listening()) {
+    let entry = match doors::enter(&parts.uri, &parts.headers, shared.listening(), way) {
         Ok(entry) => entry,
         Err(no_door) => {
-            let mut response = explain(&no_door, parts.uri.path(), shared.listening());
+            let mut response = explain(&shared, &no_door, parts.uri.path());
             shared.note(&parts.method, "", parts.uri.path(), response.status());
             doors::allow_origin(&mut response);
             return Ok(response.map(Body::whole));
@@ -198,13 +206,34 @@ enum Unread {
     Broken,
 }
 
-fn explain(no_door: &NoDoor, path: &str, listening: &str) -> Response<Bytes> {
+/// Opens a tunnel that ends here: its target is a host of fal's, or this mock.
+fn connect(shared: &Arc<Shared>, mut request: Request<Incoming>, after: &After) -> Response<Body> {
+    let authority = request.uri().authority().map(ToString::to_string).unwrap_or_default();
+    let way = Way { is_secure: false, named: doors::named(&authority) };
+    shared.note(request.method(), &authority, "", StatusCode::OK);
+    after.then(tunnel(hyper::upgrade::on(&mut request), way, Arc::clone(shared)));
+    Response::new(Body::whole(Bytes::new()))
+}
+
+/// The answer to what is for somebody else.
+fn refuse(shared: &Shared, method: &Method, target: &str) -> Response<Body> {
+    shared.gate().note_refused(target);
+    let response = json(StatusCode::FORBIDDEN, &doors::refusal(target));
+    shared.note(method, target, "", response.status());
+    response.map(Body::whole)
+}
+
+fn explain(shared: &Shared, no_door: &NoDoor, path: &str) -> Response<Bytes> {
+    let text = |content_type, text: String| {
+        let mut response = Response::new(Bytes::from(text));
+        let content_type = header::HeaderValue::from_static(content_type);
+        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+        response
+    };
     match no_door {
-        NoDoor::Help => {
-            let mut response = Response::new(Bytes::from(doors::help(listening)));
-            let text = header::HeaderValue::from_static("text/plain; charset=utf-8");
-            response.headers_mut().insert(header::CONTENT_TYPE, text);
-            response
+        NoDoor::Help => text("text/plain; charset=utf-8", doors::help(shared.listening())),
+        NoDoor::Certificate => {
+            text("application/x-pem-file", shared.gate().tls().ca_pem().to_owned())
         }
         NoDoor::UnknownPath => json(no_door.status(), &doors::hint(path)),
         NoDoor::BadTarget(why) => json(no_door.status(), why),

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use super::Cut;
 use super::body::{Body, Piece};
 use super::deliver::Letter;
+use super::gate::Gate;
 use crate::model::{Head, Model, Output, Request, Response};
 
 /// What all connections and the timer share.
@@ -21,6 +22,7 @@ pub(crate) struct Shared {
     earlier: Notify,
     listening: Box<str>,
     body_bytes_max: usize,
+    gate: Gate,
 }
 
 #[derive(Debug)]
@@ -69,6 +71,7 @@ impl Shared {
     pub(crate) fn new(
         model: Model,
         listening: String,
+        gate: Gate,
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<Letter>) {
         let (post, letters) = mpsc::unbounded_channel();
         let body_bytes_max = model.config().body_bytes_max;
@@ -86,6 +89,7 @@ impl Shared {
             earlier: Notify::new(),
             listening: listening.into(),
             body_bytes_max,
+            gate,
         };
         (Arc::new(shared), letters)
     }
@@ -93,6 +97,11 @@ impl Shared {
     /// Host and port that the server listens on.
     pub(crate) fn listening(&self) -> &str {
         &self.listening
+    }
+
+    /// What guards the ways in and out.
+    pub(crate) const fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     pub(crate) const fn body_bytes_max(&self) -> usize {

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Uri};
 
+use crate::render;
+
 /// A whole answer.
 pub type Response = http::Response<Bytes>;
 
@@ -117,8 +119,18 @@ impl Host {
 pub enum Door<'a> {
     /// No door: addresses are those of the real service. For machines joined without sockets.
     Direct,
+    /// The host by its own name, through a proxy or a table of names: addresses start with
+    /// `https://{host}` or `http://{host}`, whichever the caller spoke.
+    Named {
+        /// Whether the caller spoke TLS.
+        is_secure: bool,
+        /// The port that the caller named, unless it is the usual one.
+        port: Option<u16>,
+    },
     /// The host as first path segment: addresses start with `http://{authority}/{host}`.
     Prefix {
+        /// Whether the caller spoke TLS; then they start with `https://`.
+        is_secure: bool,
         /// Host and port that the caller used, such as `127.0.0.1:8787`.
         authority: Cow<'a, str>,
     },
@@ -129,6 +141,8 @@ pub enum Door<'a> {
     /// are written as for [`Door::Prefix`]: every client fetches and puts files directly, never
     /// through its proxy, so `https://v3.fal.media` would leave the machine.
     Proxy {
+        /// Whether the caller spoke TLS.
+        is_secure: bool,
         /// Host and port that the caller used.
         authority: Cow<'a, str>,
     },
@@ -140,26 +154,35 @@ impl Door<'_> {
     pub fn into_owned(self) -> Door<'static> {
         match self {
             Self::Direct => Door::Direct,
-            Self::Prefix { authority } => {
-                Door::Prefix { authority: Cow::Owned(authority.into_owned()) }
+            Self::Named { is_secure, port } => Door::Named { is_secure, port },
+            Self::Prefix { is_secure, authority } => {
+                Door::Prefix { is_secure, authority: Cow::Owned(authority.into_owned()) }
             }
-            Self::Proxy { authority } => {
-                Door::Proxy { authority: Cow::Owned(authority.into_owned()) }
+            Self::Proxy { is_secure, authority } => {
+                Door::Proxy { is_secure, authority: Cow::Owned(authority.into_owned()) }
             }
         }
     }
 
     /// Writes the start of every address on `host`, without the slash of its path.
     pub(crate) fn push_base(&self, out: &mut Vec<u8>, host: Host) {
+        let scheme: fn(bool) -> &'static [u8] =
+            |is_secure| if is_secure { b"https://" } else { b"http://" };
         match (self, host) {
-            (Self::Prefix { authority }, _) | (Self::Proxy { authority }, Host::Cdn) => {
-                out.extend_from_slice(b"http://");
+            (Self::Prefix { is_secure, authority }, _)
+            | (Self::Proxy { is_secure, authority }, Host::Cdn) => {
+                out.extend_from_slice(scheme(*is_secure));
                 out.extend_from_slice(authority.as_bytes());
                 out.push(b'/');
             }
-            (Self::Direct | Self::Proxy { .. }, _) => out.extend_from_slice(b"https://"),
+            (Self::Named { is_secure, .. }, _) => out.extend_from_slice(scheme(*is_secure)),
+            (Self::Direct | Self::Proxy { .. }, _) => out.extend_from_slice(scheme(true)),
         }
         out.extend_from_slice(host.name().as_bytes());
+        if let Self::Named { port: Some(port), .. } = self {
+            out.push(b':');
+            render::push_number(out, u64::from(*port));
+        }
     }
 }
 
@@ -273,15 +296,32 @@ mod tests {
             String::from_utf8(out).unwrap()
         };
         let at = || Cow::Borrowed("localhost:1");
-        assert_eq!(base(Door::Direct, Host::Cdn), "https://v3.fal.media");
-        assert_eq!(
-            base(Door::Prefix { authority: at() }, Host::Queue),
-            "http://localhost:1/queue.fal.run"
-        );
-        assert_eq!(base(Door::Proxy { authority: at() }, Host::Queue), "https://queue.fal.run");
-        assert_eq!(
-            base(Door::Proxy { authority: at() }, Host::Cdn),
-            "http://localhost:1/v3.fal.media"
-        );
+        for (door, host, want) in [
+            (Door::Direct, Host::Cdn, "https://v3.fal.media"),
+            (Door::Named { is_secure: true, port: None }, Host::Cdn, "https://v3.fal.media"),
+            (Door::Named { is_secure: false, port: Some(8787) }, Host::Run, "http://fal.run:8787"),
+            (
+                Door::Prefix { is_secure: false, authority: at() },
+                Host::Queue,
+                "http://localhost:1/queue.fal.run",
+            ),
+            (
+                Door::Prefix { is_secure: true, authority: at() },
+                Host::Cdn,
+                "https://localhost:1/v3.fal.media",
+            ),
+            (
+                Door::Proxy { is_secure: false, authority: at() },
+                Host::Queue,
+                "https://queue.fal.run",
+            ),
+            (
+                Door::Proxy { is_secure: false, authority: at() },
+                Host::Cdn,
+                "http://localhost:1/v3.fal.media",
+            ),
+        ] {
+            assert_eq!(base(door, host), want);
+        }
     }
 }

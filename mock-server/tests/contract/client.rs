@@ -6,6 +6,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
@@ -60,6 +61,17 @@ pub(crate) async fn open(
     body: impl Into<Bytes>,
 ) -> Option<Opened> {
     let stream = TcpStream::connect(("127.0.0.1", port)).await.expect("the mock listens");
+    let host = format!("127.0.0.1:{port}");
+    open_on(stream, &host, request, body).await
+}
+
+/// The same on a connection that is there. `host` stands in the request if it names none.
+pub(crate) async fn open_on(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    host: &str,
+    request: http::request::Builder,
+    body: impl Into<Bytes>,
+) -> Option<Opened> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .expect("a fresh connection");
@@ -69,8 +81,7 @@ pub(crate) async fn open(
     });
     let mut request = request.body(Full::new(body.into())).expect("a valid request");
     if !request.headers().contains_key("host") {
-        let host = format!("127.0.0.1:{port}").parse().expect("an authority");
-        request.headers_mut().insert("host", host);
+        request.headers_mut().insert("host", host.parse().expect("an authority"));
     }
     let (head, body) = sender.send_request(request).await.ok()?.into_parts();
     Some(Opened { head, body, connection })
@@ -82,7 +93,11 @@ pub(crate) async fn send(
     request: http::request::Builder,
     body: impl Into<Bytes>,
 ) -> Answer {
-    let mut opened = open(port, request, body).await.expect("an answer");
+    whole(open(port, request, body).await.expect("an answer")).await
+}
+
+/// Reads the whole answer.
+pub(crate) async fn whole(mut opened: Opened) -> Answer {
     let mut whole = Vec::new();
     while let Some(bytes) = opened.next().await.expect("a whole body") {
         whole.extend_from_slice(&bytes);

@@ -1,10 +1,13 @@
-//! The mock through real sockets: doors, streams, ranges, refusals, limits, stopping.
+//! The mock through real sockets: doors, TLS, tunnels, streams, ranges, refusals, limits, stopping.
 
 mod client;
 mod doors;
 mod exchanges;
 mod platform;
 mod process;
+mod secure;
+mod tls;
+mod tunnel;
 mod webhook;
 
 use fal_mock::MockFal;
