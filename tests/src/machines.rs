@@ -2,6 +2,7 @@
 
 mod config;
 mod describe;
+mod message;
 mod play;
 
 pub use play::run;

@@ -74,6 +74,8 @@ impl<M: Machine> Driver<M> {
             match self.machine.poll_output() {
                 Output::Send { id, request } => self.send(id, request),
                 Output::Abort { .. } => self.open = None,
+                // WebSockets have a driver of their own, in `socket.rs`.
+                Output::Message { .. } => {}
                 Output::Event(event) => return Poll::Ready(Step::Event(event)),
                 Output::Done(result) => return Poll::Ready(Step::Done(result)),
                 Output::Wait { until } => {

@@ -157,6 +157,7 @@ fn drain(
             Output::Abort { id } => {
                 assert_eq!(open.take().map(|(id, _)| id), Some(id), "this was not open");
             }
+            Output::Message { id, .. } => panic!("{id:?} is no WebSocket"),
             Output::Event(_) => assert!(!is_done, "an event after the end"),
             Output::Done(_) => {
                 assert!(!is_done && open.is_none());

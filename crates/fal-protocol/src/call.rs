@@ -88,6 +88,12 @@ impl Call {
         }
     }
 
+    /// The same call with another limit for each attempt.
+    pub(crate) const fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
     /// Sends the first or the next attempt.
     pub(crate) fn start<E, T>(&mut self, now: Instant, ids: &mut Ids, out: &mut Out<E, T>) {
         self.attempt += 1;

@@ -19,7 +19,7 @@ pub use api::{
 use http::StatusCode;
 
 use crate::queue::{CancelOutcome, Handle};
-use crate::wire::{Failure, Sent};
+use crate::wire::{Close, Failure, Sent};
 
 /// How a machine ended without its result.
 ///
@@ -155,6 +155,8 @@ pub enum ErrorKind {
     },
     /// The result was asked for before the job had completed.
     NotReady,
+    /// The peer ended a WebSocket, and not in order.
+    Closed(Close),
     /// The caller's deadline passed.
     Deadline {
         /// What became of the job.
@@ -190,6 +192,7 @@ impl fmt::Display for ErrorKind {
                  not repeated: {cause}"
             ),
             Self::NotReady => f.write_str("the job has not completed yet"),
+            Self::Closed(close) => write!(f, "the service closed the connection: {close}"),
             Self::Deadline { aftermath } => write!(f, "the deadline passed; {aftermath}"),
             Self::Cancelled { aftermath } => write!(f, "cancelled; {aftermath}"),
         }

@@ -19,10 +19,13 @@ pub enum Host {
     Cdn,
     /// `api.fal.ai`: the catalogue and account data.
     Platform,
+    /// `ws.fal.run`: runs over a WebSocket.
+    Ws,
 }
 
 impl Host {
-    const ALL: [Self; 5] = [Self::Run, Self::Queue, Self::Rest, Self::Cdn, Self::Platform];
+    const ALL: [Self; 6] =
+        [Self::Run, Self::Queue, Self::Rest, Self::Cdn, Self::Platform, Self::Ws];
 
     /// The host name of the real service.
     ///
@@ -35,6 +38,7 @@ impl Host {
             Self::Rest => "rest.fal.ai",
             Self::Cdn => "v3.fal.media",
             Self::Platform => "api.fal.ai",
+            Self::Ws => "ws.fal.run",
         }
     }
 }
@@ -53,7 +57,7 @@ impl Host {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hosts {
-    bases: [Base; 5],
+    bases: [Base; 6],
     backups: Vec<(Authority, Authority)>,
 }
 

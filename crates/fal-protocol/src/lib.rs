@@ -17,6 +17,8 @@ pub mod options;
 pub mod proxy;
 pub mod queue;
 pub mod rand;
+#[cfg(feature = "realtime")]
+pub mod realtime;
 pub mod retry;
 pub mod run;
 pub mod schema;
@@ -26,6 +28,7 @@ pub mod sse;
 pub mod stream;
 #[cfg(test)]
 mod testing;
+pub mod token;
 pub mod upload;
 #[cfg(feature = "webhook")]
 pub mod webhook;
@@ -38,3 +41,4 @@ pub use error::{ApiError, Error, ErrorKind, InputError, ProtocolError};
 pub use hosts::Hosts;
 pub use machine::Output;
 pub use settings::Settings;
+pub use token::Token;

@@ -8,6 +8,7 @@
 //! Send    perform this request, answer with the same id by handle_response or handle_failure
 //!         (or handle_head, handle_chunk, handle_end where Expect::Chunks was asked for)
 //! Abort   the answer to this id is no longer wanted: cancel the exchange
+//! Message send this over the WebSocket with this id; what arrives there enters by handle_message
 //! Event   tell the application
 //! Wait    drained; nothing to do until an answer or this instant (then handle_timeout)
 //! Done    the result, once; the machine is inert from here on
@@ -23,17 +24,21 @@
 //! failure   handle_failure                  progress  handle_progress
 //! deadline  handle_timeout, once the caller's deadline has passed
 //! timeout   handle_timeout, before that     cancel    handle_cancel
+//! send      handle_send                     close     handle_close
+//! open      handle_head of a WebSocket      message   handle_message
+//! ended     handle_message of a close       token     handle_token
 //! ```
 //!
 //! `now` is an argument everywhere and never goes back. Any input in any order is safe: answers to
-//! unknown or aborted ids and early timeouts change nothing. At most one exchange is open at a time.
+//! unknown or aborted ids and early timeouts change nothing. At most one exchange is open at a time, but
+//! a WebSocket and the call for its next token can be open together.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind};
 use crate::retry::Purpose;
-use crate::wire::{ExchangeId, Request};
+use crate::wire::{ExchangeId, Message, Request};
 
 /// What a machine wants next. Exhaustive on purpose: a driver must handle every shape.
 #[expect(clippy::exhaustive_enums, reason = "a driver must handle every shape")]
@@ -55,6 +60,13 @@ pub enum Output<E, T> {
     Abort {
         /// Names the exchange.
         id: ExchangeId,
+    },
+    /// Send this over an open WebSocket. One that ends it is the last for that id.
+    Message {
+        /// Names the exchange that opened it.
+        id: ExchangeId,
+        /// What to send.
+        message: Message,
     },
     /// Something that the application may want to know.
     Event(E),

@@ -44,6 +44,10 @@ pub enum Purpose {
     Put,
     /// Reading the keys with which webhooks are signed.
     Keys,
+    /// Asking for a short-lived token: one that is not used costs nothing.
+    Token,
+    /// Opening a WebSocket: nothing is paid for before an input goes over it.
+    Connect,
 }
 
 impl Purpose {

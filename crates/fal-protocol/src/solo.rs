@@ -14,7 +14,7 @@ pub(crate) trait Kind {
     type Done;
 
     /// What an answer means before the retry policy sees it; `None` leaves it to that.
-    fn intercept(&self, _response: &Response) -> Option<Reading<Self::Event, Self::Done>> {
+    fn intercept(&mut self, _response: &Response) -> Option<Reading<Self::Event, Self::Done>> {
         None
     }
 
@@ -39,6 +39,8 @@ pub(crate) enum Reading<E, T> {
     Done(Result<T, Error>),
     /// Tell this, and ask again after a while.
     Pause(E, Duration),
+    /// Ask this instead.
+    Instead(Box<Call>),
 }
 
 /// A machine of one call.
@@ -87,6 +89,10 @@ impl<K: Kind> Solo<K> {
                 self.call.stop();
                 self.out.push_back(Output::Event(event));
                 self.pause = Some(after(now, rest));
+            }
+            Some(Reading::Instead(call)) => {
+                self.call = *call;
+                self.call.start(now, &mut self.ids, &mut self.out);
             }
             None => {
                 let settled =

@@ -7,6 +7,8 @@ mod promises;
 mod properties;
 mod script;
 mod service;
+#[cfg(feature = "realtime")]
+mod session;
 mod tables;
 
 pub(crate) use driver::epoch;

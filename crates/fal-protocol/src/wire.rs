@@ -4,6 +4,7 @@
 //! knowledge of fal: no retry, no redirect, no interpretation of a status.
 
 mod location;
+mod message;
 
 use std::fmt;
 use std::ops::Range;
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
 pub use location::location;
+pub use message::{Close, Message};
 
 /// Names one exchange of one machine. A counter, not a random value, so replays stay comparable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -168,6 +170,13 @@ pub enum Expect {
     },
     /// Head first, then pieces as they arrive; enters by `handle_head`, `handle_chunk`, `handle_end`.
     Chunks,
+    /// A WebSocket. The request is a GET without the headers of the handshake, which the transport adds.
+    /// A peer that agrees enters by `handle_head` with its 101, and each message by `handle_message`;
+    /// any other answer enters whole by `handle_response`, up to [`ANSWER_BYTES_MAX`].
+    WebSocket {
+        /// A longer message is a [`Failure`] with [`FailureKind::TooLarge`].
+        message_bytes_max: usize,
+    },
 }
 
 /// A whole answer.

@@ -8,8 +8,10 @@ use fal_protocol::queue::{
     Cancel, Fetch, FetchConfig, Handle, OnDeadline, Submit, SubmitConfig, Subscribe,
     SubscribeConfig, Watch, WatchConfig,
 };
+use fal_protocol::realtime::{self, Auth, Queue, Session};
 use fal_protocol::run::{self, Run};
 use fal_protocol::stream::{self, Stream};
+use fal_protocol::token::{self, Mint};
 use fal_protocol::upload::{self, Upload};
 use fal_protocol::wire::Body;
 use fal_protocol::{EndpointId, Hosts, Settings};
@@ -37,6 +39,10 @@ pub(super) fn begin(
     Ok(match name {
         "run" => Box::new(Run::new(now, seed, &settings, config.run()?).map_err(wrong)?),
         "stream" => Box::new(Stream::new(now, seed, &settings, config.stream()?).map_err(wrong)?),
+        "token" => Box::new(Mint::new(now, seed, &settings, config.token()?).map_err(wrong)?),
+        "realtime/session" => Box::new(super::message::Realtime::new(
+            Session::new(seed, &settings, config.session()?).map_err(wrong)?,
+        )),
         "upload" => Box::new(Upload::new(now, seed, &settings, config.upload()).map_err(wrong)?),
         "queue/submit" => {
             Box::new(Submit::new(now, seed, &settings, config.submit()?).map_err(wrong)?)
@@ -151,6 +157,48 @@ impl Config<'_> {
         config
     }
 
+    fn token(&self) -> Result<token::Config, String> {
+        let mut config = token::Config::new(vec![self.endpoint()?]);
+        config.lifetime = self.time("lifetime_ms").unwrap_or(config.lifetime);
+        config.route = self.route()?;
+        config.deadline = self.deadline();
+        Ok(config)
+    }
+
+    fn route(&self) -> Result<token::Route, String> {
+        Ok(match self.text("route") {
+            None => token::Route::Both,
+            Some("realtime") => token::Route::Realtime,
+            Some("alias") => token::Route::Alias,
+            Some(other) => return Err(format!("there is no route {other:?}")),
+        })
+    }
+
+    fn session(&self) -> Result<realtime::Config, String> {
+        let mut config = realtime::Config::new(self.endpoint()?);
+        let lifetime = self.time("lifetime_ms");
+        config.auth = match self.text("auth") {
+            None | Some("token") => {
+                let lifetime = lifetime.unwrap_or(token::TOKEN_LIFETIME_DEFAULT);
+                Auth::Token { lifetime, route: self.route()? }
+            }
+            Some("provided") => Auth::Provided { lifetime },
+            Some("header") => Auth::Header,
+            Some(other) => return Err(format!("there is no auth {other:?}")),
+        };
+        config.path = self.text("path").map(Into::into);
+        config.throttle = self.time("throttle_ms");
+        config.refresh = self.flag("refresh").unwrap_or(false);
+        if let Some(messages_max) = self.json["queue_messages_max"].as_u64() {
+            config.queue = Queue::All { messages_max: messages_max as usize };
+        }
+        config.max_buffering = self.json["max_buffering"].as_u64().map(|number| number as u8);
+        config.handshake_timeout =
+            self.time("handshake_timeout_ms").unwrap_or(config.handshake_timeout);
+        config.close_timeout = self.time("close_timeout_ms").unwrap_or(config.close_timeout);
+        Ok(config)
+    }
+
     fn upload(&self) -> upload::Config {
         let body = match self.text("body") {
             Some(text) => Body::Bytes(Bytes::copy_from_slice(text.as_bytes())),
@@ -202,33 +250,43 @@ impl Config<'_> {
     }
 }
 
-const KEYS: [&str; 28] = [
+const KEYS: [&str; 38] = [
     "attempt_timeout_ms",
     "attempts_paid",
     "attempts_read",
+    "auth",
     "body",
     "body_bytes",
     "cancel_timeout_ms",
+    "close_timeout_ms",
     "content_type",
     "deadline_ms",
     "endpoint",
     "file_name",
     "handle",
+    "handshake_timeout_ms",
     "hosts_under",
     "idle_timeout_ms",
     "input",
     "key",
     "leave_on_deadline",
+    "lifetime_ms",
     "logs",
+    "max_buffering",
     "max_queue_length",
     "method",
     "not_ready_interval_ms",
+    "path",
     "poll_interval_ms",
     "priority",
+    "queue_messages_max",
+    "refresh",
     "repeat_ingress_submits",
     "repeat_unknown_submits",
+    "route",
     "start_timeout_ms",
     "status_rules",
     "stream",
+    "throttle_ms",
     "webhook",
 ];

@@ -153,6 +153,7 @@ impl Describe for Error {
             ErrorKind::Input(_) => ("input", None),
             ErrorKind::SubmitUnknown { .. } => ("submit-unknown", None),
             ErrorKind::NotReady => ("not-ready", None),
+            ErrorKind::Closed(_) => ("closed", None),
             ErrorKind::Deadline { aftermath } => ("deadline", Some(aftermath)),
             ErrorKind::Cancelled { aftermath } => ("cancelled", Some(aftermath)),
             _ => ("other", None),
@@ -165,8 +166,13 @@ impl Describe for Error {
             },
             _ => None,
         };
+        let code = match self.kind() {
+            ErrorKind::Closed(close) => close.code,
+            _ => None,
+        };
         json!({
             "kind": kind,
+            "code": code,
             "api": api.map(describe_api),
             "request_id": self.request_id(),
             "retryable": self.is_retryable(),

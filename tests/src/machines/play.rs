@@ -5,16 +5,18 @@ use bytes::Bytes;
 use fal_protocol::queue::{Cancel, Fetch, Submit, Subscribe, Watch};
 use fal_protocol::run::Run;
 use fal_protocol::stream::Stream;
+use fal_protocol::token::Mint;
 use fal_protocol::upload::Upload;
 use fal_protocol::wire::{
-    Body, ExchangeId, Expect, Failure, FailureKind, Head, Phase, Request, Response, Sent,
+    Body, ExchangeId, Expect, Failure, FailureKind, Head, Message, Phase, Request, Response, Sent,
 };
-use fal_protocol::{Output, data_uri};
+use fal_protocol::{Output, Token, data_uri};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::Value;
 
 use super::config;
 use super::describe::Describe;
+use super::message;
 use crate::vectors::Vector;
 
 /// Plays a machine vector.
@@ -49,6 +51,10 @@ pub(super) trait Machine {
     fn end(&mut self, _now: Instant, _id: ExchangeId) {}
     fn progress(&mut self, _now: Instant, _id: ExchangeId, _bytes: u64) {}
     fn cancel(&mut self, _now: Instant) {}
+    fn message(&mut self, _now: Instant, _id: ExchangeId, _message: Message) {}
+    fn send(&mut self, _now: Instant, _message: Message) {}
+    fn close(&mut self, _now: Instant) {}
+    fn token(&mut self, _now: Instant, _token: Result<Token, Box<str>>) {}
 }
 
 macro_rules! machine {
@@ -67,6 +73,7 @@ macro_rules! machine {
                 match self.poll_output() {
                     Output::Send { id, request } => Output::Send { id, request },
                     Output::Abort { id } => Output::Abort { id },
+                    Output::Message { id, message } => Output::Message { id, message },
                     Output::Event(event) => Output::Event(event.describe()),
                     Output::Wait { until } => Output::Wait { until },
                     Output::Done(result) => Output::Done(result.map(|value| value.describe())),
@@ -98,6 +105,7 @@ macro_rules! streaming_machine {
 machine!(Run);
 machine!(Submit);
 machine!(Fetch);
+machine!(Mint);
 machine!(Cancel);
 machine!(
     Upload,
@@ -221,11 +229,39 @@ impl Player {
                     _ => differs(),
                 }
             }
+            Output::Message { message, .. } => match expected.get("message") {
+                Some(wanted) => message::compare(wanted, message),
+                None => differs(),
+            },
             Output::Event(_) => differs(),
         }
     }
 
+    /// What the caller does, which concerns no exchange. The clock is nobody's either.
+    fn command(&mut self, given: &Value) -> Result<bool, String> {
+        let (now, machine) = (self.now, &mut self.machine);
+        let command = &given["message"];
+        if let Some(sent) = command.get("send") {
+            machine.send(now, message::read(sent)?);
+        } else if command.get("caller_close").is_some() {
+            machine.close(now);
+        } else if let Some(token) = command["token"].as_str() {
+            let token = Token::parse(token).map_err(|error| error.to_string())?;
+            machine.token(now, Ok(token));
+        } else if let Some(problem) = command["no_token"].as_str() {
+            machine.token(now, Err(problem.into()));
+        } else if given.get("timeout").is_some() {
+            machine.timeout(now);
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
     fn give(&mut self, given: &Value) -> Result<(), String> {
+        if self.command(given)? {
+            return Ok(());
+        }
         let id = match given["exchange"].as_u64() {
             Some(number) => self.sent.get(number as usize - 1),
             None => self.sent.last(),
@@ -244,12 +280,12 @@ impl Player {
             machine.chunk(now, id, bytes_of(chunk));
         } else if given.get("end").is_some() {
             machine.end(now, id);
-        } else if given.get("timeout").is_some() {
-            machine.timeout(now);
         } else if given.get("cancel").is_some() {
             machine.cancel(now);
         } else if let Some(bytes) = given["message"]["sent_bytes"].as_u64() {
             machine.progress(now, id, bytes);
+        } else if let Some(given) = given.get("message") {
+            machine.message(now, id, message::read(given)?);
         } else {
             return Err(format!("nobody can be given {given}"));
         }
@@ -266,7 +302,12 @@ fn compare_request(wanted: &Value, request: &Request) -> Result<(), String> {
     same("method", request.method.as_str())?;
     same("host", request.uri.authority().map_or("", |authority| authority.as_str()))?;
     same("path", request.uri.path())?;
-    same("expect", if request.expect == Expect::Chunks { "chunks" } else { "whole" })?;
+    let shape = match request.expect {
+        Expect::Chunks => "chunks",
+        Expect::WebSocket { .. } => "websocket",
+        _ => "whole",
+    };
+    same("expect", shape)?;
     if let Some(wanted) = wanted["query"].as_object() {
         let query = request.uri.query().unwrap_or_default();
         let found: BTreeMap<&str, &str> =

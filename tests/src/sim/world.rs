@@ -274,7 +274,8 @@ impl World {
                     self.ended = self.now;
                     self.done = Some(result);
                 }
-                Output::Wait { .. } => {}
+                // A queue has no WebSockets.
+                Output::Message { .. } | Output::Wait { .. } => {}
             }
         }
     }

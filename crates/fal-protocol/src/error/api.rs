@@ -84,6 +84,14 @@ impl ApiError {
         }
     }
 
+    /// The failure that a message of an open connection told.
+    #[cfg(feature = "realtime")]
+    pub(crate) fn from_message(message: &str, body: Bytes) -> Self {
+        let body = body.slice(..body.len().min(RAW_BODY_BYTES_MAX));
+        let message = shorten(message.to_owned());
+        Self { request_id: None, message, body, ..Self::from_status("", None, None) }
+    }
+
     /// Whether the same request may succeed later: the service's word, else its error type, else the
     /// status (429 and 5xx may).
     #[must_use]

@@ -102,7 +102,7 @@ impl Kind for Outcome {
     type Done = CancelOutcome;
 
     /// Refusals name outcomes too.
-    fn intercept(&self, response: &Response) -> Option<Reading<Event, CancelOutcome>> {
+    fn intercept(&mut self, response: &Response) -> Option<Reading<Event, CancelOutcome>> {
         read_outcome(response).map(|outcome| Reading::Done(Ok(outcome)))
     }
 

@@ -90,7 +90,7 @@ impl Kind for Outcome {
     type Event = Event;
     type Done = Answer;
 
-    fn intercept(&self, response: &Response) -> Option<Reading<Event, Answer>> {
+    fn intercept(&mut self, response: &Response) -> Option<Reading<Event, Answer>> {
         is_not_ready(response).then(|| match self.not_ready_interval {
             Some(rest) => Reading::Pause(Event::NotReady, rest),
             None => Reading::Done(Err(ErrorKind::NotReady.into())),

@@ -350,6 +350,7 @@ impl Subscribe {
                     self.out.push_back(Output::Event(event));
                 }
                 Output::Wait { .. } => return None,
+                Output::Message { .. } => {} // None of its parts has a WebSocket.
                 Output::Done(result) => return Some(result),
             }
         }

@@ -271,6 +271,7 @@ impl<M: Machine> Driver<M> {
                     assert!(self.open.is_none(), "it ends with an open exchange");
                     self.done = Some(result.clone());
                 }
+                Output::Message { id, .. } => panic!("{id:?} is no WebSocket"),
                 Output::Event(_) | Output::Wait { .. } => {}
             }
             self.trace.push((self.now, Entry::Out(output)));

@@ -12,6 +12,7 @@ use crate::queue::{
 };
 use crate::run::{self, Run};
 use crate::stream::{self, Stream, Streamed};
+use crate::token::{self, Mint, Token};
 use crate::upload::{self, Upload, Uploaded};
 use crate::wire::{Body, ExchangeId, Failure, Head, Response};
 use crate::{Answer, Settings};
@@ -64,6 +65,7 @@ machine!(Submit, Event, Handle);
 machine!(Fetch, Event, Answer);
 machine!(Cancel, Event, CancelOutcome);
 machine!(Check, Event, Status);
+machine!(Mint, AttemptFailed, Token);
 machine!(
     Upload,
     upload::Event,
@@ -167,6 +169,16 @@ impl Start {
         let mut config = upload::Config::new("a.png", "image/png", body);
         config.deadline = self.deadline;
         Upload::new(self.now, self.seed, &self.settings, config).unwrap()
+    }
+
+    pub(super) fn mint(&self) -> Mint {
+        let apps = vec!["fal-ai/flux/realtime".parse().unwrap(), "acme/paint".parse().unwrap()];
+        let mut config = token::Config::new(apps);
+        config.deadline = self.deadline;
+        if !self.is_eager {
+            config.route = token::Route::Alias;
+        }
+        Mint::new(self.now, self.seed, &self.settings, config).unwrap()
     }
 
     #[cfg(feature = "webhook")]

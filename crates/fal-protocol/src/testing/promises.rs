@@ -61,6 +61,7 @@ proptest! {
         assert_ends_in_time(Start::cancel, &knobs, &steps);
         assert_ends_in_time(Start::subscribe, &knobs, &steps);
         assert_ends_in_time(Start::upload, &knobs, &steps);
+        assert_ends_in_time(Start::mint, &knobs, &steps);
     }
 
     /// The result is asked for in the same breath, wherever the event is cut.
@@ -183,6 +184,7 @@ proptest! {
         assert_no_secret(Start::attach, &knobs, &steps);
         assert_no_secret(Start::fetch, &knobs, &steps);
         assert_no_secret(Start::upload, &knobs, &steps);
+        assert_no_secret(Start::mint, &knobs, &steps);
     }
 
     /// The user's rule decides before the service's word, and that before the status.

@@ -98,5 +98,6 @@ contract!(
     check_keeps_the_contract: check,
     subscribe_keeps_the_contract: subscribe,
     attach_keeps_the_contract: attach,
-    upload_keeps_the_contract: upload
+    upload_keeps_the_contract: upload,
+    mint_keeps_the_contract: mint
 );

@@ -15,6 +15,7 @@ pub(super) enum Asked {
     Cancel,
     Initiate,
     Put,
+    Token,
 }
 
 pub(super) fn asked(request: &Request) -> Asked {
@@ -23,6 +24,7 @@ pub(super) fn asked(request: &Request) -> Asked {
     let is = |method: Method| request.method == method;
     match path {
         _ if is(Method::POST) && path.ends_with("/storage/upload/initiate") => Asked::Initiate,
+        _ if is(Method::POST) && path.contains("/tokens/") => Asked::Token,
         _ if is(Method::PUT) && path.ends_with("/cancel") => Asked::Cancel,
         _ if is(Method::PUT) => Asked::Put,
         _ if path.ends_with("/status/stream") => Asked::Stream,
@@ -55,6 +57,7 @@ pub(super) fn fitting(request: &Request, pick: usize) -> Response {
         Asked::Result => one_of(&RESULTS),
         Asked::Cancel => one_of(&CANCELS),
         Asked::Initiate => one_of(&INITIATED),
+        Asked::Token => one_of(&TOKENS),
         Asked::Put => one_of(&[(200, ""), (201, "<ok/>"), (204, "")]),
     }
 }
@@ -125,6 +128,15 @@ const RESULTS: [(u16, &str); 6] = [
     (422, r#"{"detail":[{"loc":["body","prompt"],"msg":"no","type":"missing"}]}"#),
     (504, r#"{"detail":"late","error_type":"request_timeout"}"#),
     (404, r#"{"status":"NOT_FOUND"}"#),
+];
+
+const TOKENS: [(u16, &str); 6] = [
+    (200, r#"{"token":"signed-for-one-hour"}"#),
+    (200, r#""signed-for-one-hour""#),
+    (200, r#"{"detail":"signed-for-one-hour"}"#),
+    (404, r#"{"detail":"Not Found"}"#),
+    (401, r#"{"detail":"No user found for Key ID and Secret"}"#),
+    (200, r#"{"token":{"signed-for-one-hour":1}}"#),
 ];
 
 const CANCELS: [(u16, &str); 5] = [

@@ -64,6 +64,11 @@ fn table_of_upload() {
     compare(include_str!("../upload.rs"), &observe(Start::upload));
 }
 
+#[test]
+fn table_of_mint() {
+    compare(include_str!("../token.rs"), &observe(Start::mint));
+}
+
 #[cfg(feature = "webhook")]
 #[test]
 fn table_of_verify() {
@@ -95,7 +100,7 @@ fn observe<M: Machine>(begin: fn(&Start) -> M) -> BTreeSet<Move> {
 }
 
 #[track_caller]
-fn compare(source: &str, moves: &BTreeSet<Move>) {
+pub(super) fn compare(source: &str, moves: &BTreeSet<Move>) {
     let difference = difference(source, moves);
     assert!(difference.is_empty(), "\n{difference}");
 }
