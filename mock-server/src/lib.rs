@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod doors;
+pub mod environment;
 mod http;
 mod load;
 mod mock;

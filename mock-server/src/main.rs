@@ -1,4 +1,6 @@
-//! The binary: flags, one server, a clean stop.
+//! The binary: flags, one server, a clean stop; programs under a server of their own.
+
+mod program;
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -11,24 +13,36 @@ use clap::Parser;
 use fal_mock::MockFal;
 use fal_mock::model::WebhookHosts;
 
+use program::{Env, Exec};
+
 fn main() -> ExitCode {
-    let flags = Flags::parse();
+    let cli = Cli::parse();
+    let workers = match &cli.command {
+        Some(Task::Serve(Serve { service, .. }) | Task::Exec(Exec { service, .. })) => {
+            service.workers
+        }
+        Some(Task::Env(_)) => 1,
+        None => cli.serve.service.workers,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(flags.workers.max(1))
+        .worker_threads(workers.max(1))
         .enable_all()
         .build();
-    match runtime {
-        Ok(runtime) => runtime.block_on(run(flags)),
-        Err(error) => complain(&format!("cannot start the runtime: {error}")),
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(&format!("cannot start the runtime: {error}")),
+    };
+    match cli.command {
+        None => runtime.block_on(run(cli.serve)),
+        Some(Task::Serve(flags)) => runtime.block_on(run(flags)),
+        Some(Task::Exec(flags)) => runtime.block_on(program::exec(flags)),
+        Some(Task::Env(flags)) => runtime.block_on(program::env(flags)),
     }
 }
 
-async fn run(flags: Flags) -> ExitCode {
-    // Before the port is announced: whoever reads it may ask for a stop at once.
-    let stop = stop_signal();
+/// The mock that flags ask for, without its address.
+fn builder(flags: &Service) -> fal_mock::Builder {
     let mut builder = MockFal::builder()
-        .host(flags.host)
-        .port(flags.port)
         .seed(flags.seed)
         .queue_time(flags.queue_time)
         .run_time(flags.run_time)
@@ -36,11 +50,11 @@ async fn run(flags: Flags) -> ExitCode {
         .webhook_hosts(flags.webhook_hosts.into())
         .strict(flags.strict)
         .passthrough(flags.passthrough);
-    for path in flags.openapi {
-        builder = builder.openapi(path);
+    for path in &flags.openapi {
+        builder = builder.openapi(path.clone());
     }
-    for path in flags.prices {
-        builder = builder.prices(path);
+    for path in &flags.prices {
+        builder = builder.prices(path.clone());
     }
     if let Some(runners) = flags.runners {
         builder = builder.runners(runners);
@@ -48,7 +62,14 @@ async fn run(flags: Flags) -> ExitCode {
     if flags.instant {
         builder = builder.instant();
     }
-    let mock = match start(builder, flags.ca_dir.clone()).await {
+    builder
+}
+
+async fn run(flags: Serve) -> ExitCode {
+    // Before the port is announced: whoever reads it may ask for a stop at once.
+    let stop = stop_signal();
+    let builder = builder(&flags.service).host(flags.host).port(flags.port);
+    let mock = match start(builder, flags.service.ca_dir.clone()).await {
         Ok(mock) => mock,
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             return complain(&format!(
@@ -67,7 +88,8 @@ async fn run(flags: Flags) -> ExitCode {
         }
     };
     if !flags.host.is_loopback() {
-        let more = if flags.passthrough { ", and this machine's way to others" } else { "" };
+        let more =
+            if flags.service.passthrough { ", and this machine's way to others" } else { "" };
         warn(&format!(
             "{} is not a loopback address, so others on the network can use this mock{more}",
             flags.host
@@ -186,8 +208,25 @@ async fn stop_signal() {
 /// HTTPS_PROXY. A job waits, runs and completes as it does at fal.ai; nothing costs money and nothing
 /// leaves the machine.
 #[derive(Debug, Parser)]
-#[command(name = "fal-mock", version, after_help = EXAMPLES)]
-struct Flags {
+#[command(name = "fal-mock", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Task>,
+
+    #[command(flatten)]
+    serve: Serve,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Task {
+    /// Listen until Ctrl-C or SIGTERM; what fal-mock does without a command.
+    Serve(Serve),
+    Exec(Exec),
+    Env(Env),
+}
+
+#[derive(Debug, clap::Args)]
+struct Serve {
     /// Interface to listen on; others than loopback let the network in.
     #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
     host: IpAddr,
@@ -196,6 +235,17 @@ struct Flags {
     #[arg(long, default_value_t = 8787)]
     port: u16,
 
+    /// Print the first line only.
+    #[arg(long)]
+    quiet: bool,
+
+    #[command(flatten)]
+    service: Service,
+}
+
+/// How the service behaves, whoever it is for.
+#[derive(Debug, clap::Args)]
+struct Service {
     /// How long a job waits in the queue although a runner is free.
     #[arg(long, default_value = "200ms", value_parser = duration, value_name = "TIME")]
     queue_time: Duration,
@@ -238,17 +288,13 @@ struct Flags {
     webhook_hosts: Hosts,
 
     /// Where the certificate authority for TLS is kept, or made if there is none. Default: a directory of
-    /// this user's data, such as ~/.local/share/fal-mock.
+    /// this user's data, such as ~/.local/share/fal-mock; for exec, one of its own in memory.
     #[arg(long, value_name = "DIR")]
     ca_dir: Option<PathBuf>,
 
     /// Let requests that use the mock as their proxy through to hosts that are not fal's.
     #[arg(long)]
     passthrough: bool,
-
-    /// Print the first line only.
-    #[arg(long)]
-    quiet: bool,
 
     /// Threads that serve connections.
     #[arg(long, default_value_t = 2, value_name = "N")]
@@ -279,11 +325,14 @@ Examples:
   fal-mock --port 0 --instant --quiet        for scripts: any port, no waiting
   fal-mock --openapi documents/ --strict     only the models whose documents lie there
   fal-mock --runners 1 --run-time 10s        a busy endpoint: jobs queue up
+  fal-mock exec -- python app.py             a program under a mock of its own
+  eval \"$(fal-mock env)\"                    this shell's programs, under a mock that runs
   curl -H 'Authorization: Key any:key' -d '{\"prompt\":\"a cat\"}' \\
     http://127.0.0.1:8787/fal.run/fal-ai/flux/dev
 
 TIME is a number with ms, s, m or h, such as 200ms or 1.5s.
-Exit codes: 0 after Ctrl-C or SIGTERM, 2 when it cannot listen, or a flag or a document is wrong.";
+Exit codes: 0 after Ctrl-C or SIGTERM, 2 when it cannot listen, or a flag or a document is wrong. Those of
+exec and env stand in their own help.";
 
 /// The exit code for a taken port; clap uses the same for wrong flags.
 const EXIT_CANNOT_LISTEN: u8 = 2;
@@ -312,12 +361,31 @@ mod tests {
 
     #[test]
     fn flags_are_consistent() {
-        Flags::command().debug_assert();
-        let flags = Flags::parse_from(["fal-mock", "--queue-time", "1.5s", "--run-time", "0"]);
-        assert_eq!(
-            (flags.queue_time, flags.run_time),
-            (Duration::from_millis(1500), Duration::ZERO)
-        );
+        Cli::command().debug_assert();
+        for words in [&["fal-mock"][..], &["fal-mock", "serve"]] {
+            let flags = ["--queue-time", "1.5s", "--run-time", "0", "--port", "0"];
+            let cli = Cli::parse_from(words.iter().chain(&flags));
+            let serve = match cli.command {
+                Some(Task::Serve(serve)) => serve,
+                Some(other) => panic!("{other:?}"),
+                None => cli.serve,
+            };
+            let times = (serve.service.queue_time, serve.service.run_time, serve.port);
+            assert_eq!(times, (Duration::from_millis(1500), Duration::ZERO, 0));
+        }
+    }
+
+    #[test]
+    fn flags_of_a_program_are_its_own() {
+        let words = ["fal-mock", "exec", "--instant", "--", "curl", "--port", "--", "-x"];
+        let Some(Task::Exec(exec)) = Cli::parse_from(words).command else { panic!("not exec") };
+        assert!(exec.service.instant);
+        assert_eq!(exec.command, ["curl", "--port", "--", "-x"]);
+        for wrong in
+            [&["exec"][..], &["exec", "--port", "1", "--", "a"], &["env", "--shell", "cmd"]]
+        {
+            assert!(Cli::try_parse_from(std::iter::once(&"fal-mock").chain(wrong)).is_err());
+        }
     }
 
     #[test]

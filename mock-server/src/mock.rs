@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::task::JoinHandle;
 
+use crate::environment::Environment;
 use crate::http::{self, Gate, Refused, Seen, Shared};
 use crate::load::Source;
 use crate::model::{
@@ -136,6 +137,14 @@ impl MockFal {
     #[must_use]
     pub fn ca_pem(&self) -> &str {
         self.shared.gate().tls().ca_pem()
+    }
+
+    /// Settings under which an unmodified program reaches this mock with `key`, of the form `id:secret`.
+    ///
+    /// # Errors
+    /// When the files that the settings name cannot be written.
+    pub fn environment(&self, key: &str) -> io::Result<Environment> {
+        Environment::temporary(&self.url(), self.ca_pem(), key)
     }
 
     /// Whom it refused to connect to, in alphabetical order: what would have left the machine. Up to 1,000

@@ -24,12 +24,24 @@ pub fn data_dir() -> Option<PathBuf> {
 }
 
 /// Makes a directory that only this user can enter. One that is there stays as it is.
-pub(super) fn make_private_dir(dir: &Path) -> io::Result<()> {
+pub(crate) fn make_private_dir(dir: &Path) -> io::Result<()> {
+    private_dirs().recursive(true).create(dir).map_err(|error| named(&error, dir))
+}
+
+/// The same for one that nobody may have made before.
+///
+/// # Errors
+/// `AlreadyExists` if there is something of that name.
+pub(crate) fn make_fresh_dir(dir: &Path) -> io::Result<()> {
+    private_dirs().create(dir).map_err(|error| named(&error, dir))
+}
+
+fn private_dirs() -> fs::DirBuilder {
+    #[cfg_attr(not(unix), expect(unused_mut, reason = "only Unix has modes"))]
     let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(dir).map_err(|error| named(&error, dir))
+    builder
 }
 
 /// Writes a new file that only this user can read. Other processes see all of it or nothing.
@@ -51,7 +63,7 @@ pub(super) fn write_private(file: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Writes a file, in place of one that may be there, at once.
-pub(super) fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let (part, mut opened) = open_part(file)?;
     let written = opened.write_all(bytes).and_then(|()| fs::rename(&part, file));
     if written.is_err() {

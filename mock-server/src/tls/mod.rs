@@ -19,6 +19,7 @@ use tokio_rustls::rustls::server::NoServerSessionStorage;
 
 use authority::Authority;
 pub use home::data_dir;
+pub(crate) use home::{make_fresh_dir, make_private_dir, replace};
 
 /// What a certificate is for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

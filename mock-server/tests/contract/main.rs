@@ -3,6 +3,7 @@
 mod client;
 mod doors;
 mod exchanges;
+mod exec;
 mod platform;
 mod process;
 mod secure;

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 fn the_first_line_ends_in_the_port_and_a_signal_stops_cleanly() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_fal-mock"))
         .args(["--port", "0", "--quiet"])
+        .env("XDG_DATA_HOME", std::env::temp_dir())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -43,7 +44,8 @@ fn a_taken_port_is_said_in_one_line() {
 fn help_and_version_are_there() {
     let run = |flag| Command::new(env!("CARGO_BIN_EXE_fal-mock")).arg(flag).output().unwrap();
     let help = String::from_utf8(run("--help").stdout).unwrap();
-    for word in ["--queue-time", "--runners", "Examples:", "Exit codes", "x-fal-target-url"] {
+    for word in ["--queue-time", "--runners", "Examples:", "Exit codes", "x-fal-target-url", "exec"]
+    {
         assert!(help.contains(word), "{word}");
     }
     assert!(String::from_utf8(run("--version").stdout).unwrap().starts_with("fal-mock "));
