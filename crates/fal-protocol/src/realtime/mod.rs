@@ -10,6 +10,7 @@ mod event;
 mod frame;
 mod session;
 mod value;
+mod wanted;
 
 pub use codec::{DEPTH_MAX, DecodeError, decode, encode};
 pub use config::{

@@ -44,6 +44,7 @@ use std::time::{Duration, Instant};
 use super::config::{Auth, Config, Queue, check_buffering, handshake, target};
 use super::event::{Closed, Ended, Event, Traffic, WhyDropped};
 use super::frame::Frame;
+use super::wanted::Wanted;
 use crate::EndpointId;
 use crate::call::Call;
 use crate::error::{ApiError, Error, ErrorKind, InputError, ProtocolError};
@@ -103,13 +104,6 @@ enum State {
     Active(Box<Active>),
     Ending { id: ExchangeId, until: Option<Instant>, why: Why, traffic: Traffic },
     Over,
-}
-
-/// A token that is asked for.
-#[derive(Debug)]
-enum Wanted {
-    Mint(Box<Mint>),
-    Provider { id: ExchangeId, until: Option<Instant> },
 }
 
 #[derive(Debug)]
@@ -797,19 +791,6 @@ impl Session {
             self.drop_message(numbered.number, WhyDropped::Closed);
         }
         self.out.push_back(Output::Done(Ok(Closed { close, traffic })));
-    }
-}
-
-impl Wanted {
-    fn is_provider(&self, wanted: ExchangeId) -> bool {
-        matches!(self, Self::Provider { id, .. } if *id == wanted)
-    }
-
-    fn until(&self) -> Option<Instant> {
-        match self {
-            Self::Mint(mint) => mint.solo.until(),
-            Self::Provider { until, .. } => *until,
-        }
     }
 }
 
