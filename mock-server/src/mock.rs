@@ -13,8 +13,8 @@ use crate::environment::Environment;
 use crate::http::{self, Gate, Refused, Seen, Shared};
 use crate::load::Source;
 use crate::model::{
-    Catalog, Config, Control, Counters, DeliveryView, Failure, JobView, Loaded, Model, RequestId,
-    RetryProfile, WebhookHosts,
+    Catalog, Config, Control, Counters, DeliveryView, Door, Failure, FileView, JobView, Loaded,
+    Model, RequestId, RetryProfile, WebhookHosts,
 };
 
 /// A running mock. Everything is its own: mocks in one process do not meet.
@@ -109,6 +109,16 @@ impl MockFal {
         })
     }
 
+    /// Every file that it keeps, the oldest first. Addresses lead through the door of the path.
+    #[must_use]
+    pub fn files(&self) -> Vec<FileView> {
+        let door = Door::Prefix { is_secure: false, authority: self.address.to_string().into() };
+        self.shared.with_model(|model, now| {
+            model.handle_timeout(now);
+            model.files(&door)
+        })
+    }
+
     /// How many submits it has accepted.
     #[must_use]
     pub fn submits(&self) -> u64 {
@@ -165,7 +175,7 @@ impl MockFal {
         self.control(Control::FailNext(failure));
     }
 
-    /// Does something to the service. Returns whether it named a job to which that could happen.
+    /// Does something to the service. Returns whether it named a job or a file to which that could happen.
     pub fn control(&self, control: Control) -> bool {
         self.shared.with_model(|model, now| model.handle_control(now, control))
     }

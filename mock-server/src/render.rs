@@ -79,6 +79,13 @@ pub(crate) fn push_timestamp(out: &mut Vec<u8>, time: SystemTime) {
     }
 }
 
+/// The same with `+00:00` for the zone, which Python before 3.11 reads and `Z` not.
+pub(crate) fn push_offset_timestamp(out: &mut Vec<u8>, time: SystemTime) {
+    push_timestamp(out, time);
+    out.pop();
+    out.extend_from_slice(b"+00:00");
+}
+
 /// Appends a number with leading zeros.
 fn push_padded(out: &mut Vec<u8>, number: u64, width: u32) {
     for place in (0..width).rev() {
@@ -128,6 +135,9 @@ mod tests {
             );
             String::from_utf8(out).unwrap()
         };
+        let mut offset = Vec::new();
+        push_offset_timestamp(&mut offset, SystemTime::UNIX_EPOCH);
+        assert_eq!(offset, b"1970-01-01T00:00:00.000000+00:00");
         assert_eq!(text(0, 0), "1970-01-01T00:00:00.000000Z");
         assert_eq!(text(1_893_553_445, 678_901), "2030-01-02T03:04:05.678901Z");
         assert_eq!(text(951_782_399, 1), "2000-02-28T23:59:59.000001Z");

@@ -137,6 +137,9 @@ fn host_of(name: &str) -> Option<Result<Host, &'static str>> {
         "fal.run" | "falrun.com" => Host::Run,
         "rest.fal.ai" | "rest.alpha.fal.ai" => Host::Rest,
         "v3.fal.media" | "v3b.fal.media" | "v2.fal.media" | "fal.media" => Host::Cdn,
+        // An SDK that is gone puts this before the host of its token.
+        "upload.v3.fal.media" | "upload.v2.fal.media" | "upload.fal.media" => Host::Cdn,
+        "storage.googleapis.com" => Host::Gcs,
         "api.fal.ai" => Host::Api,
         "fal.ai" | "www.fal.ai" => Host::Site,
         "ws.fal.run" => return Some(Err("HTTP over WebSocket (ws.fal.run)")),
@@ -218,6 +221,7 @@ mod tests {
             None,
             Err(NoDoor::NotEmulated("the key-value store (kv.fal.media)")),
         );
+        check("/storage.googleapis.com/x/y", None, Ok((Host::Gcs, "/x/y", None)));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Bodies of answers: whole, a stream of events, or what another server answered.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -11,12 +12,15 @@ use tokio::task::JoinSet;
 
 use super::Cut;
 use super::shared::Presence;
+use crate::model;
 
 /// The body of an answer.
 #[derive(Debug)]
 pub(crate) enum Body {
     /// All of it; `None` once sent.
     Whole(Option<Bytes>),
+    /// A file, piece by piece.
+    Pieces(VecDeque<model::Piece>),
     /// Events as they come.
     Events {
         pieces: mpsc::Receiver<Piece>,
@@ -47,6 +51,10 @@ impl Body {
     pub(crate) fn whole(bytes: Bytes) -> Self {
         Self::Whole((!bytes.is_empty()).then_some(bytes))
     }
+
+    pub(crate) fn pieces(pieces: Vec<model::Piece>) -> Self {
+        Self::Pieces(pieces.into())
+    }
 }
 
 impl http_body::Body for Body {
@@ -59,6 +67,11 @@ impl http_body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Pieces(pieces) => Poll::Ready(match pieces.pop_front() {
+                None => None,
+                Some(model::Piece::Memory(bytes)) => Some(Ok(Frame::data(bytes))),
+                Some(model::Piece::Spooled { .. }) => Some(Err(Cut)),
+            }),
             Self::Passed(passed) => Pin::new(&mut passed.body)
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(|_| Cut))),
@@ -83,6 +96,7 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(bytes) => bytes.is_none(),
+            Self::Pieces(pieces) => pieces.is_empty(),
             Self::Events { ended, .. } => *ended,
             Self::Passed(passed) => passed.body.is_end_stream(),
         }
@@ -92,6 +106,9 @@ impl http_body::Body for Body {
         match self {
             Self::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Self::Pieces(pieces) => {
+                SizeHint::with_exact(pieces.iter().map(model::Piece::len).sum())
             }
             Self::Events { .. } => SizeHint::default(),
             Self::Passed(passed) => passed.body.size_hint(),

@@ -80,8 +80,8 @@ fn respond_now(
     match shared.exchange(request) {
         Answer::Now(response) => Some(response.map(Body::whole)),
         Answer::Stream(response) => Some(response),
-        // Nothing on the queue host waits for its head.
-        Answer::Later(_) => None,
+        // Nothing on the queue host is a file, is cut or waits for its head.
+        Answer::Pieces(_) | Answer::Cut | Answer::Later(_) => None,
     }
 }
 
@@ -159,9 +159,11 @@ async fn respond(
     let mut response = match shared.exchange(request) {
         Answer::Now(response) => response.map(Body::whole),
         Answer::Stream(response) => response,
+        Answer::Pieces(response) => response.map(Body::pieces),
+        Answer::Cut => return Err(Cut),
         Answer::Later(later) => later.await?.map(Body::whole),
     };
-    if from_page && entry.host != Host::Cdn {
+    if from_page {
         doors::allow_origin(&mut response);
     }
     Ok(response)

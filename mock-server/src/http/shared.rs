@@ -62,6 +62,10 @@ pub struct Seen {
 /// How a request is answered.
 pub(crate) enum Answer<F> {
     Now(Response),
+    /// A file whose bytes are not in one place.
+    Pieces(http::Response<Vec<crate::model::Piece>>),
+    /// Not at all.
+    Cut,
     Stream(http::Response<Body>),
     Later(F),
 }
@@ -119,7 +123,7 @@ impl Shared {
         // Noted before the answer, so that requests stand in the order in which they came.
         state.note(request.method, request.host.name(), request.path, 0);
         state.model.handle_request(now(), id, request);
-        let mut own = Own { id, reply: None, stream: None };
+        let mut own = Own { id, reply: None, stream: None, pieces: None, is_cut: false };
         let is_earlier = state.drain(Some(&mut own));
         let answer = match (own.reply, own.stream) {
             (Some(response), _) => {
@@ -132,6 +136,13 @@ impl Shared {
                 state.answered(number, head.status());
                 let body = Body::Events { pieces, presence: Presence::new(self, id), ended: false };
                 Answer::Stream(head.map(|()| body))
+            }
+            (None, None) if own.is_cut => Answer::Cut,
+            (None, None) if own.pieces.is_some() => {
+                let number = state.seen_last;
+                let pieces = own.pieces.take().unwrap_or_default();
+                state.answered(number, pieces.status());
+                Answer::Pieces(pieces)
             }
             (None, None) => {
                 let (sender, receiver) = oneshot::channel();
@@ -210,6 +221,8 @@ struct Own {
     id: u64,
     reply: Option<Response>,
     stream: Option<(Head, mpsc::Receiver<Piece>)>,
+    pieces: Option<http::Response<Vec<crate::model::Piece>>>,
+    is_cut: bool,
 }
 
 impl State {
@@ -239,9 +252,18 @@ impl State {
                     self.send(id, Piece::End);
                     self.waiting.remove(&id);
                 }
-                Output::Cut { id } => {
-                    self.waiting.remove(&id);
+                // Only asked for files, which are at hand or not there.
+                Output::Serve { id, head, pieces } => {
+                    if let Some(own) = own.as_mut().filter(|own| own.id == id) {
+                        own.pieces = Some(head.map(|()| pieces));
+                    }
                 }
+                Output::Cut { id } => match own.as_mut() {
+                    Some(own) if own.id == id => own.is_cut = true,
+                    _ => {
+                        self.waiting.remove(&id);
+                    }
+                },
                 Output::Deliver { id, url, headers, body, time_max } => {
                     // Without a postman the mock is being dropped.
                     let _ = self.post.send(Letter { id, url, headers, body, time_max });

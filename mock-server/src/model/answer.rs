@@ -1,6 +1,6 @@
 //! Outputs: what a model would give for an input, the same for the same seed, endpoint and input.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fal_protocol::rand::SplitMix64;
 use serde_json::Value;
@@ -9,9 +9,10 @@ use super::config::Config;
 use super::endpoint::{Shape, interface, is_listed};
 use super::exchange::{Door, Host};
 use super::failure::Failure;
-use super::files::{FileKey, Files};
-use super::id::digest;
+use super::files::{Content, FileKey, Files, NewFile};
+use super::id::{RequestId, digest};
 use super::input;
+use super::lifecycle::Keep;
 use super::picture::{Picture, Size};
 use super::verdict;
 use crate::render;
@@ -25,6 +26,8 @@ pub(crate) struct Answer {
     images: u64,
     size: Size,
     key: u128,
+    /// Sets the addresses of files apart that do not live as long as others.
+    salt: u128,
 }
 
 impl Answer {
@@ -70,13 +73,14 @@ impl Answer {
             images: input.images,
             size: input.size,
             key,
+            salt: 0,
         })
     }
 
     /// An answer that nobody reads.
     pub(crate) fn empty() -> Self {
         let size = Size { width: 1, height: 1 };
-        Self { shape: Shape::Generic, prompt: "".into(), seed: 0, images: 0, size, key: 0 }
+        Self { shape: Shape::Generic, prompt: "".into(), seed: 0, images: 0, size, key: 0, salt: 0 }
     }
 
     /// How many pictures it has, which is also what it costs.
@@ -101,7 +105,7 @@ impl Answer {
     }
 
     const fn file(&self, index: u64) -> FileKey {
-        FileKey::new(self.key.wrapping_add(index as u128))
+        FileKey::new((self.key ^ self.salt).wrapping_add(index as u128))
     }
 
     fn picture(&self, index: u64, endpoint: &str) -> Picture {
@@ -127,21 +131,57 @@ impl Answer {
         endpoint: &str,
         door: &Door<'_>,
         time: Duration,
+        lasting: Option<Lasting>,
+    ) -> Vec<u8> {
+        match &lasting {
+            None => self.publish_as(files, age, endpoint, door, time, None),
+            Some(Lasting { salt, .. }) => Self { salt: *salt, ..self.clone() }.publish_as(
+                files,
+                age,
+                endpoint,
+                door,
+                time,
+                lasting.as_ref(),
+            ),
+        }
+    }
+
+    fn publish_as(
+        &self,
+        files: &mut Files,
+        age: &mut u64,
+        endpoint: &str,
+        door: &Door<'_>,
+        time: Duration,
+        lasting: Option<&Lasting>,
     ) -> Vec<u8> {
         let mut file_sizes = Vec::new();
         for index in 0..self.images {
             *age += 1;
             let key = self.file(index);
-            files.put_picture(*age, key, PNG_NAME, || self.picture(index, endpoint));
+            let is_over = lasting.is_some_and(|lasting| lasting.is_over);
+            if files.is_free(key) && !is_over {
+                let file = NewFile {
+                    host: Host::Cdn,
+                    rest: PNG_NAME,
+                    keep: lasting.map(|lasting| lasting.keep.clone()),
+                    until: lasting.and_then(|lasting| lasting.until),
+                };
+                let picture = Box::new(self.picture(index, endpoint));
+                files.add(*age, key, file, Content::Picture { picture, drawn: None });
+            }
             if self.shape == Shape::ImagesSeedTimings {
-                file_sizes.push(files.read(key, PNG_NAME).map_or(0, |(_, bytes)| bytes.len()));
+                files.draw(key);
+                let file = files.get(Host::Cdn, key, PNG_NAME);
+                file_sizes
+                    .push(file.and_then(|file| file.readable(key)).map_or(0, |file| file.len));
             }
         }
         self.render(door, time, &file_sizes)
     }
 
     /// Writes the body. `file_sizes` has one entry for each picture if the body states them.
-    fn render(&self, door: &Door<'_>, time: Duration, file_sizes: &[usize]) -> Vec<u8> {
+    fn render(&self, door: &Door<'_>, time: Duration, file_sizes: &[u64]) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.bytes());
         out.extend_from_slice(b"{\"images\":[");
         for index in 0..self.images {
@@ -161,7 +201,7 @@ impl Answer {
                 out.extend_from_slice(b",\"file_name\":\"");
                 file.push_name(&mut out, PNG_NAME);
                 out.extend_from_slice(b"\",\"file_size\":");
-                render::push_number(&mut out, *bytes as u64);
+                render::push_number(&mut out, *bytes);
             }
             out.push(b'}');
         }
@@ -183,6 +223,24 @@ impl Answer {
         }
         out.push(b'}');
         out
+    }
+}
+
+/// What the files of one call get that are not public for ever. They have addresses of their own.
+#[derive(Debug)]
+pub(crate) struct Lasting {
+    keep: Box<Keep>,
+    salt: u128,
+    until: Option<Instant>,
+    is_over: bool,
+}
+
+impl Lasting {
+    /// For the files of the call `id`, which were made at `made`.
+    pub(crate) fn new(id: RequestId, keep: &Keep, made: Instant, now: Instant) -> Self {
+        let until = keep.lifetime.and_then(|time| made.checked_add(time));
+        let is_over = until.is_some_and(|until| until <= now);
+        Self { keep: Box::new(keep.clone()), salt: id.bits(), until, is_over }
     }
 }
 

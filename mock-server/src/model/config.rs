@@ -41,6 +41,10 @@ pub struct Config {
     pub ping_interval: Duration,
     /// How long a signed upload address is valid. Default: [`UPLOAD_TIME_MAX`].
     pub upload_time_max: Duration,
+    /// How long a token for uploads is valid. Default: [`TOKEN_TIME`].
+    pub token_time: Duration,
+    /// Whether an upload to Google's must have the content type that it was started with. Default: yes.
+    pub gcs_checks_content_type: bool,
     /// How webhooks are repeated. Default: [`RetryProfile::docs_2026`].
     pub webhook_retry: RetryProfile,
     /// Which addresses webhooks may call. Default: those of this machine.
@@ -49,10 +53,15 @@ pub struct Config {
     pub webhook_of_cancelled: bool,
     /// Jobs kept; beyond it the oldest goes, finished ones first. Default: [`JOBS_MAX`].
     pub jobs_max: usize,
-    /// Bytes of inputs, results and files kept, evicted likewise. Default: [`STORE_BYTES_MAX`].
+    /// Bytes of inputs, results and files kept in memory, evicted likewise. Default: [`STORE_BYTES_MAX`].
     pub store_bytes_max: usize,
-    /// Longest request body; 413 beyond it. Default: [`BODY_BYTES_MAX`].
+    /// Longest request body that is no file; 413 beyond it. Default: [`BODY_BYTES_MAX`].
     pub body_bytes_max: usize,
+    /// Longest upload of a file or of one part; 413 beyond it. Default: [`UPLOAD_BYTES_MAX`].
+    pub upload_bytes_max: u64,
+    /// Bytes of files kept outside of memory; beyond it the oldest whole file goes. Default:
+    /// [`SPOOL_BYTES_MAX`].
+    pub spool_bytes_max: u64,
     /// Sync runs and status streams open at once; 429 beyond it. Default: [`EXCHANGES_MAX`].
     pub exchanges_max: usize,
 }
@@ -75,12 +84,16 @@ impl Default for Config {
             retention_large: RETENTION_LARGE,
             ping_interval: PING_INTERVAL,
             upload_time_max: UPLOAD_TIME_MAX,
+            token_time: TOKEN_TIME,
+            gcs_checks_content_type: true,
             webhook_retry: RetryProfile::default(),
             webhook_hosts: WebhookHosts::default(),
             webhook_of_cancelled: false,
             jobs_max: JOBS_MAX,
             store_bytes_max: STORE_BYTES_MAX,
             body_bytes_max: BODY_BYTES_MAX,
+            upload_bytes_max: UPLOAD_BYTES_MAX,
+            spool_bytes_max: SPOOL_BYTES_MAX,
             exchanges_max: EXCHANGES_MAX,
         }
     }
@@ -97,6 +110,7 @@ impl Config {
             &mut self.retention_large,
             &mut self.ping_interval,
             &mut self.upload_time_max,
+            &mut self.token_time,
         ] {
             *time = (*time).min(TIME_MAX);
         }
@@ -146,16 +160,23 @@ pub const PING_INTERVAL: Duration = Duration::from_secs(15);
 /// How long a signed upload address is valid: 1 hour (inferred).
 pub const UPLOAD_TIME_MAX: Duration = Duration::from_secs(3600);
 
+/// How long a token for uploads is valid: 24 hours (inferred; the serverless SDK wants more than 1 hour).
+pub const TOKEN_TIME: Duration = Duration::from_secs(24 * 3600);
+
 /// Jobs kept. A finished one costs about half a KiB plus its input.
 pub const JOBS_MAX: usize = 500_000;
 
 /// Bytes of inputs, results and files kept: 512 MiB.
 pub const STORE_BYTES_MAX: usize = 512 << 20;
 
-/// Longest request body: 100 MiB, the most that official clients upload in one piece.
-///
-/// Source: `fal-client` 1.0.3, multipart threshold (official client source).
+/// Longest request body that is no file: 100 MiB.
 pub const BODY_BYTES_MAX: usize = 100 << 20;
+
+/// Longest upload of a file or of one part: 5 GiB, as at S3 (inferred).
+pub const UPLOAD_BYTES_MAX: u64 = 5 << 30;
+
+/// Bytes of files kept outside of memory: 16 GiB.
+pub const SPOOL_BYTES_MAX: u64 = 16 << 30;
 
 /// Sync runs and status streams open at once.
 pub const EXCHANGES_MAX: usize = 50_000;

@@ -12,6 +12,7 @@ use super::exchange::Output;
 use super::failure::Failure;
 use super::id::RequestId;
 use super::job::{Attempt, Job, Outcome, Priority, State};
+use super::storage::{UploadFailure, UploadStep};
 use super::{Model, Open, app_of};
 
 /// Something that a test does to the service.
@@ -49,6 +50,22 @@ pub enum Control {
     WithholdNextPayload,
     /// Deliveries are signed with a new key from now on; the one before stays in the set of keys.
     RotateWebhookKey,
+    /// The next calls of this kind that an upload makes fail so. Plans queue up.
+    FailUploads {
+        /// The kind of call.
+        step: UploadStep,
+        /// How many of them; `u32::MAX` is all.
+        times: u32,
+        /// What happens to each.
+        failure: UploadFailure,
+    },
+    /// A file is over now, or its upload.
+    ExpireFile {
+        /// Its address: that of the service, or through any door.
+        url: String,
+    },
+    /// All tokens for uploads that were given out are over now.
+    ExpireTokens,
     /// All open exchanges are cut; jobs and files stay.
     Restart,
 }
@@ -121,14 +138,21 @@ pub struct Counters {
     pub cancels: u64,
     /// Status streams opened.
     pub streams: u64,
-    /// Uploads taken.
+    /// Uploads taken, in one piece or completed.
     pub uploads: u64,
+    /// Parts of uploads taken, repeated ones included.
+    pub parts: u64,
+    /// Tokens for uploads given out.
+    pub tokens: u64,
+    /// Downloads served, whole or in part.
+    pub downloads: u64,
     /// Jobs and files dropped for lack of room.
     pub evicted: u64,
 }
 
 impl Model {
-    /// Does something to the service. Returns whether it named a job to which that could happen.
+    /// Does something to the service. Returns whether it named a job or a file to which that could
+    /// happen.
     pub fn handle_control(&mut self, now: Instant, control: Control) -> bool {
         self.advance(now);
         let done = self.apply(control);
@@ -164,6 +188,15 @@ impl Model {
                 self.deliveries.signer.rotate(self.config.seed);
                 true
             }
+            Control::FailUploads { step, times, failure } => {
+                self.plan_upload_failure(step, times, failure);
+                true
+            }
+            Control::ExpireFile { url } => self.expire_file(&url),
+            Control::ExpireTokens => {
+                self.expire_tokens();
+                true
+            }
             Control::Restart => {
                 self.restart();
                 true
@@ -189,10 +222,16 @@ impl Model {
         &self.counters
     }
 
-    /// Bytes of inputs, results and files that are kept, by its own account.
+    /// Bytes of inputs, results and files that are kept in memory, by its own account.
     #[must_use]
     pub const fn stored_bytes(&self) -> usize {
         self.jobs.bytes() + self.files.bytes()
+    }
+
+    /// Bytes of files that the shell keeps outside of memory.
+    #[must_use]
+    pub const fn spooled_bytes(&self) -> u64 {
+        self.files.spooled_bytes()
     }
 
     /// How many files are kept.
@@ -260,6 +299,7 @@ impl Model {
                     self.release(feed.endpoint.app());
                 }
                 Open::Stream(stream) => self.unwatch(id, &stream),
+                Open::Late(_) => {}
             }
             self.out.push_back(Output::Cut { id });
         }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Uri};
 
+use super::content::{Piece, Spooled};
 use crate::render;
 
 /// A whole answer.
@@ -30,8 +31,10 @@ pub struct Request<'a> {
     pub query: Option<&'a str>,
     /// All headers as received.
     pub headers: &'a HeaderMap,
-    /// The whole body.
+    /// The whole body, unless the shell keeps it elsewhere.
     pub body: Bytes,
+    /// The whole body, if the shell keeps it outside of memory. `body` is empty then.
+    pub spooled: Option<Spooled>,
     /// The way in, which is also the way back that addresses in the answer take.
     pub door: Door<'a>,
 }
@@ -45,7 +48,16 @@ impl<'a> Request<'a> {
         path: &'a str,
         headers: &'a HeaderMap,
     ) -> Self {
-        Self { method, host, path, query: None, headers, body: Bytes::new(), door: Door::Direct }
+        Self {
+            method,
+            host,
+            path,
+            query: None,
+            headers,
+            body: Bytes::new(),
+            spooled: None,
+            door: Door::Direct,
+        }
     }
 
     /// Sets the query.
@@ -59,6 +71,13 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn with_body(mut self, body: Bytes) -> Self {
         self.body = body;
+        self
+    }
+
+    /// Sets a body that the shell keeps outside of memory. Only uploads of files may come so.
+    #[must_use]
+    pub fn with_spooled(mut self, body: Spooled) -> Self {
+        self.spooled = Some(body);
         self
     }
 
@@ -92,6 +111,8 @@ pub enum Host {
     Rest,
     /// `v3.fal.media`: takes and serves files.
     Cdn,
+    /// `storage.googleapis.com`: the same, for uploads that ask for it.
+    Gcs,
     /// `api.fal.ai`: the platform API.
     Api,
     /// `fal.ai`: the documents of models.
@@ -107,6 +128,7 @@ impl Host {
             Self::Queue => "queue.fal.run",
             Self::Rest => "rest.fal.ai",
             Self::Cdn => "v3.fal.media",
+            Self::Gcs => "storage.googleapis.com",
             Self::Api => "api.fal.ai",
             Self::Site => "fal.ai",
         }
@@ -170,7 +192,7 @@ impl Door<'_> {
             |is_secure| if is_secure { b"https://" } else { b"http://" };
         match (self, host) {
             (Self::Prefix { is_secure, authority }, _)
-            | (Self::Proxy { is_secure, authority }, Host::Cdn) => {
+            | (Self::Proxy { is_secure, authority }, Host::Cdn | Host::Gcs) => {
                 out.extend_from_slice(scheme(*is_secure));
                 out.extend_from_slice(authority.as_bytes());
                 out.push(b'/');
@@ -192,6 +214,15 @@ impl Door<'_> {
 #[derive(Debug)]
 #[allow(clippy::exhaustive_enums, reason = "a shell must handle every shape")]
 pub enum Output {
+    /// The whole answer to an exchange, which is over: a file whose bytes are not in one place.
+    Serve {
+        /// The exchange.
+        id: u64,
+        /// Its head.
+        head: Head,
+        /// Its body, one piece after the other.
+        pieces: Vec<Piece>,
+    },
     /// The whole answer to an exchange, which is over.
     Reply {
         /// The exchange.

@@ -7,11 +7,12 @@ use fal_protocol::EndpointId;
 use fal_protocol::rand::SplitMix64;
 use http::{HeaderName, HeaderValue, header};
 
-use super::answer::Answer;
+use super::answer::{Answer, Lasting};
 use super::endpoint::is_text;
 use super::exchange::{Door, Head, Output, Request, Response};
 use super::id::RequestId;
 use super::job::Outcome;
+use super::lifecycle::Keep;
 use super::reply::{REQUEST_ID, id_value};
 use super::{Due, Model, Open, StreamFailure, app_of, reply, run};
 use crate::render;
@@ -20,9 +21,11 @@ use crate::render;
 #[derive(Debug)]
 pub(crate) struct Feed {
     pub(crate) endpoint: EndpointId,
+    id: RequestId,
     since: Instant,
     answer: Answer,
     door: Door<'static>,
+    keep: Option<Box<Keep>>,
     frames: usize,
     sent: usize,
     failure: Option<StreamFailure>,
@@ -42,6 +45,10 @@ impl Model {
         if !self.has_room(endpoint.app()) {
             return Some(reply::failure(self.mint_other(), &run::too_many()));
         }
+        let keep = match self.keep_outputs(&request) {
+            Ok(keep) => keep,
+            Err(failure) => return Some(reply::failure(self.mint_other(), &failure)),
+        };
         let id = RequestId::mint(&mut self.job_ids);
         self.counters.model_streams += 1;
         // What fails before the first byte fails as any call does.
@@ -60,9 +67,11 @@ impl Model {
         app_of(&mut self.apps, endpoint.app()).running += 1;
         let feed = Feed {
             endpoint,
+            id,
             since: self.now,
             answer,
             door: request.door.into_owned(),
+            keep,
             frames,
             sent: 0,
             failure: self.break_next.pop_front(),
@@ -107,7 +116,10 @@ impl Model {
                 let left = feed.frames - feed.sent;
                 let answer = feed.answer.draft(left);
                 let endpoint = feed.endpoint.as_str();
-                answer.publish(&mut self.files, &mut self.age, endpoint, &feed.door, time)
+                let keep = feed.keep.as_ref();
+                let lasting = keep.map(|keep| Lasting::new(feed.id, keep, self.now, self.now));
+                let (files, age) = (&mut self.files, &mut self.age);
+                answer.publish(files, age, endpoint, &feed.door, time, lasting)
             };
             feed.last_at = self.now;
             self.out.push_back(Output::Event { id: exchange, bytes: event(&data) });

@@ -1,10 +1,14 @@
 //! The file store: uploads and pictures, under addresses that name their key.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::content::{Blob, Piece, slice};
+use super::exchange::Host;
 use super::id::IdMap;
+use super::lifecycle::{Acl, Keep};
 use super::picture::Picture;
 use crate::render::HEX;
 
@@ -54,23 +58,41 @@ impl FileKey {
         let key = Self(u128::from_str_radix(digits, 16).ok()?);
         (key.animal() == animal).then_some(key)
     }
+
+    /// The key that a path names, and what follows it.
+    pub(crate) fn split(path: &str) -> Option<(Self, &str)> {
+        let key = Self::from_path(path)?;
+        // The address up to the key has one form only, so the rest is what remains.
+        Some((key, &path[key.path("").len()..]))
+    }
 }
 
 /// Files in order of age, and what they cost.
 #[derive(Debug, Default)]
 pub(crate) struct Files {
     map: IdMap<u128, File>,
-    /// Ages and keys, oldest first; replacing a file does not make it younger.
-    order: VecDeque<(u64, FileKey)>,
+    /// Oldest first; replacing the content of a file does not make it younger.
+    order: BTreeMap<u64, FileKey>,
+    /// Whole files with bytes outside of memory, oldest first.
+    spooled: BTreeSet<(u64, FileKey)>,
+    expiries: BTreeSet<(Instant, FileKey)>,
     bytes: usize,
+    spooled_bytes: u64,
 }
 
 /// One file.
 #[derive(Debug)]
 pub(crate) struct File {
+    age: u64,
+    /// Where it is served.
+    pub(crate) host: Host,
     /// What follows the key in the address.
-    rest: Box<str>,
-    content: Content,
+    pub(crate) rest: Box<str>,
+    /// If it is not public for ever.
+    pub(crate) keep: Option<Box<Keep>>,
+    /// When it is over, or its upload.
+    pub(crate) until: Option<Instant>,
+    pub(crate) content: Content,
 }
 
 /// What a file holds.
@@ -78,65 +100,87 @@ pub(crate) struct File {
 pub(crate) enum Content {
     /// Nothing yet: its upload was started.
     Awaited { content_type: Box<str> },
+    /// Some parts of it.
+    Parts(Box<Session>),
     /// Uploaded bytes.
-    Uploaded { content_type: Box<str>, bytes: Bytes },
+    Uploaded { content_type: Box<str>, etag: Box<str>, blobs: Box<[Blob]> },
     /// A picture that is drawn when somebody asks for it.
     Picture { picture: Box<Picture>, drawn: Option<Bytes> },
+    /// Nothing any more, by order of a test. It stays, because a picture would be put there again.
+    Gone,
+}
+
+/// An upload in parts that is not complete.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// Stands in the addresses of the parts.
+    pub(crate) id: u128,
+    pub(crate) access: Access,
+    pub(crate) content_type: Box<str>,
+    pub(crate) parts: BTreeMap<u32, Blob>,
+}
+
+/// What opens an upload in parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// The signature in its addresses.
+    Signature,
+    /// A token in the header `Authorization`.
+    Token,
+    /// A key in the header `Authorization`; each part has a signed address.
+    Key,
+}
+
+/// What is known of a file that can be read.
+#[derive(Debug)]
+pub(crate) struct Readable<'a> {
+    pub(crate) content_type: &'a str,
+    pub(crate) etag: String,
+    pub(crate) len: u64,
 }
 
 impl Files {
-    /// Adds or replaces a file. `age` counts up over everything that is stored.
-    pub(crate) fn put(&mut self, age: u64, key: FileKey, rest: &str, content: Content) {
-        let file = File { rest: rest.into(), content };
-        self.bytes += file.bytes();
-        match self.map.insert(key.0, file) {
-            Some(old) => self.bytes -= old.bytes(),
-            None => self.order.push_back((age, key)),
+    /// Adds a file unless its key is taken. `age` counts up over everything that is stored.
+    pub(crate) fn add(&mut self, age: u64, key: FileKey, file: NewFile<'_>, content: Content) {
+        if self.map.contains_key(&key.0) {
+            return;
         }
+        let NewFile { host, rest, keep, until } = file;
+        let file = File { age, host, rest: rest.into(), keep, until, content };
+        self.order.insert(age, key);
+        self.count(key, &file);
+        self.map.insert(key.0, file);
     }
 
-    /// Adds a picture unless it is there.
-    pub(crate) fn put_picture(
+    /// A file at its address.
+    pub(crate) fn get(&self, host: Host, key: FileKey, rest: &str) -> Option<&File> {
+        self.map.get(&key.0).filter(|file| file.host == host && &*file.rest == rest)
+    }
+
+    /// Changes a file and what it costs.
+    pub(crate) fn change<T>(
         &mut self,
-        age: u64,
         key: FileKey,
-        rest: &str,
-        picture: impl FnOnce() -> Picture,
-    ) {
-        if !self.map.contains_key(&key.0) {
-            self.put(
-                age,
-                key,
-                rest,
-                Content::Picture { picture: Box::new(picture()), drawn: None },
-            );
-        }
+        change: impl FnOnce(&mut File) -> T,
+    ) -> Option<T> {
+        // Taken out meanwhile, so that costs are counted in one place.
+        let mut file = self.map.remove(&key.0)?;
+        self.discount(key, &file);
+        let result = change(&mut file);
+        self.count(key, &file);
+        self.map.insert(key.0, file);
+        Some(result)
     }
 
-    /// The type that was announced when the upload was started, or that the file has.
-    pub(crate) fn content_type(&self, key: FileKey) -> Option<&str> {
-        match &self.map.get(&key.0)?.content {
-            Content::Awaited { content_type } | Content::Uploaded { content_type, .. } => {
-                Some(content_type)
-            }
-            Content::Picture { .. } => Some("image/png"),
-        }
+    /// Whether a picture could be added under this key.
+    pub(crate) fn is_free(&self, key: FileKey) -> bool {
+        !self.map.contains_key(&key.0)
     }
 
-    /// Type and bytes of a file, drawn now if need be.
-    pub(crate) fn read(&mut self, key: FileKey, rest: &str) -> Option<(&str, Bytes)> {
-        let file = self.map.get_mut(&key.0).filter(|file| &*file.rest == rest)?;
-        match &mut file.content {
-            Content::Awaited { .. } => None,
-            Content::Uploaded { content_type, bytes } => Some((content_type, bytes.clone())),
-            Content::Picture { picture, drawn } => {
-                let bytes = drawn.get_or_insert_with(|| {
-                    let bytes = Bytes::from(picture.render().into_boxed_slice());
-                    self.bytes += bytes.len();
-                    bytes
-                });
-                Some(("image/png", bytes.clone()))
-            }
+    /// Draws a picture, if it has yet to be drawn.
+    pub(crate) fn draw(&mut self, key: FileKey) {
+        if let Some(picture) = self.undrawn(key) {
+            self.drawn(key, Bytes::from(picture.render().into_boxed_slice()));
         }
     }
 
@@ -157,8 +201,43 @@ impl Files {
         }
     }
 
+    fn count(&mut self, key: FileKey, file: &File) {
+        let (bytes, spooled) = file.cost();
+        self.bytes += bytes;
+        self.spooled_bytes += spooled;
+        if spooled > 0 && matches!(file.content, Content::Uploaded { .. }) {
+            self.spooled.insert((file.age, key));
+        }
+        if let Some(until) = file.until {
+            self.expiries.insert((until, key));
+        }
+    }
+
+    fn discount(&mut self, key: FileKey, file: &File) {
+        let (bytes, spooled) = file.cost();
+        self.bytes -= bytes;
+        self.spooled_bytes -= spooled;
+        self.spooled.remove(&(file.age, key));
+        if let Some(until) = file.until {
+            self.expiries.remove(&(until, key));
+        }
+    }
+
+    fn remove(&mut self, key: FileKey) {
+        if let Some(file) = self.map.remove(&key.0) {
+            self.discount(key, &file);
+            self.order.remove(&file.age);
+        }
+    }
+
+    /// Bytes in memory.
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Bytes outside of memory.
+    pub(crate) const fn spooled_bytes(&self) -> u64 {
+        self.spooled_bytes
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -167,32 +246,131 @@ impl Files {
 
     /// The age of the oldest file.
     pub(crate) fn oldest(&self) -> Option<u64> {
-        self.order.front().map(|(age, _)| *age)
+        self.order.first_key_value().map(|(age, _)| *age)
     }
 
     pub(crate) fn remove_oldest(&mut self) {
-        if let Some((_, key)) = self.order.pop_front() {
-            let file = self.map.remove(&key.0).expect("a file for every entry of the order");
-            self.bytes -= file.bytes();
+        if let Some((_, key)) = self.order.first_key_value() {
+            self.remove(*key);
         }
+    }
+
+    /// Removes the oldest whole file with bytes outside of memory. Uploads in parts stay: taking them away
+    /// from under an upload that is too large would only hide why it fails.
+    pub(crate) fn remove_oldest_spooled(&mut self) -> bool {
+        let Some((_, key)) = self.spooled.first().copied() else { return false };
+        self.remove(key);
+        true
+    }
+
+    /// When the next file is over.
+    pub(crate) fn next_expiry(&self) -> Option<Instant> {
+        self.expiries.first().map(|(until, _)| *until)
+    }
+
+    /// Forgets the files whose time is over.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        while let Some((until, key)) = self.expiries.first().copied()
+            && until <= now
+        {
+            self.remove(key);
+        }
+    }
+
+    /// Every file with its key, the oldest first.
+    pub(crate) fn by_age(&self) -> impl Iterator<Item = (FileKey, &File)> {
+        self.order.values().filter_map(|key| Some((*key, self.map.get(&key.0)?)))
     }
 }
 
+/// What a file has beside its content.
+#[derive(Debug)]
+pub(crate) struct NewFile<'a> {
+    pub(crate) host: Host,
+    pub(crate) rest: &'a str,
+    pub(crate) keep: Option<Box<Keep>>,
+    pub(crate) until: Option<Instant>,
+}
+
 impl File {
-    fn bytes(&self) -> usize {
-        let content = match &self.content {
-            Content::Awaited { content_type } => content_type.len(),
-            Content::Uploaded { content_type, bytes } => content_type.len() + bytes.len(),
-            Content::Picture { picture, drawn } => {
-                picture.prompt.len() + picture.endpoint.len() + drawn.as_ref().map_or(0, Bytes::len)
+    /// Bytes in memory and outside of it.
+    fn cost(&self) -> (usize, u64) {
+        let keep = self.keep.as_ref().map_or(0, |keep| size_of::<Keep>() + keep.acl.bytes());
+        let (mut bytes, mut spooled) = (FILE_BYTES + self.rest.len() + keep, 0);
+        let mut add = |blobs: &mut dyn Iterator<Item = &Blob>| {
+            for blob in blobs {
+                let (in_memory, elsewhere) = blob.cost();
+                bytes += in_memory;
+                spooled += elsewhere;
             }
         };
-        FILE_BYTES + self.rest.len() + content
+        match &self.content {
+            Content::Awaited { content_type } => bytes += content_type.len(),
+            Content::Parts(session) => {
+                add(&mut session.parts.values());
+                bytes += size_of::<Session>() + session.content_type.len();
+            }
+            Content::Uploaded { content_type, etag, blobs } => {
+                add(&mut blobs.iter());
+                bytes += content_type.len() + etag.len();
+            }
+            Content::Picture { picture, drawn } => {
+                bytes += picture.prompt.len() + picture.endpoint.len();
+                bytes += drawn.as_ref().map_or(0, Bytes::len);
+            }
+            Content::Gone => {}
+        }
+        (bytes, spooled)
+    }
+
+    /// What is known of it, if it can be read. A picture must be drawn.
+    pub(crate) fn readable(&self, key: FileKey) -> Option<Readable<'_>> {
+        match &self.content {
+            Content::Uploaded { content_type, etag, blobs } => Some(Readable {
+                content_type,
+                etag: etag.to_string(),
+                len: blobs.iter().map(Blob::len).sum(),
+            }),
+            Content::Picture { drawn: Some(bytes), .. } => {
+                let mut etag = Vec::new();
+                key.push_name(&mut etag, &format!("-{:x}", bytes.len()));
+                Some(Readable {
+                    content_type: "image/png",
+                    etag: String::from_utf8(etag).expect("digits"),
+                    len: bytes.len() as u64,
+                })
+            }
+            Content::Picture { drawn: None, .. }
+            | Content::Awaited { .. }
+            | Content::Parts(_)
+            | Content::Gone => None,
+        }
+    }
+
+    /// A stretch of it.
+    pub(crate) fn pieces(&self, from: u64, to: u64) -> Vec<Piece> {
+        match &self.content {
+            Content::Uploaded { blobs, .. } => slice(blobs, from, to),
+            Content::Picture { drawn: Some(bytes), .. } => {
+                let at = |n: u64| usize::try_from(n).expect("within bytes that are in memory");
+                vec![Piece::Memory(bytes.slice(at(from)..at(to)))]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether anybody may know of it.
+    pub(crate) const fn is_there(&self) -> bool {
+        matches!(self.content, Content::Uploaded { .. } | Content::Picture { .. })
+    }
+
+    pub(crate) fn acl(&self) -> Option<&Acl> {
+        self.keep.as_ref().map(|keep| &keep.acl)
     }
 }
 
 /// What the store itself needs for one file, about.
-pub(crate) const FILE_BYTES: usize = 200;
+pub(crate) const FILE_BYTES: usize = 300;
 
 /// Addresses of the CDN have the name of an animal in them.
 ///
@@ -204,13 +382,17 @@ const ANIMALS: [&str; 12] = [
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::super::content::Spooled;
     use super::*;
 
     #[test]
     fn addresses_name_their_file() {
         for bits in [0, 1, u128::MAX, 0xabc << 70] {
             let key = FileKey::new(bits);
-            assert_eq!(FileKey::from_path(&key.path("_cat.png")), Some(key));
+            assert_eq!(FileKey::split(&key.path("_cat.png")), Some((key, "_cat.png")));
         }
         for path in
             ["", "/files/", "/files/otter/abc", "/files/é/00000000000000000000000000000000", "/x"]
@@ -219,19 +401,51 @@ mod tests {
         }
     }
 
+    fn add(files: &mut Files, age: u64, blobs: &[Blob], until: Option<Instant>) -> FileKey {
+        let key = FileKey::new(age.into());
+        let file = NewFile { host: Host::Cdn, rest: "_a", keep: None, until };
+        files.add(age, key, file, Content::Awaited { content_type: "a/b".into() });
+        let (etag, blobs) = ("".into(), blobs.into());
+        files.change(key, |file| {
+            file.content = Content::Uploaded { content_type: "a/b".into(), etag, blobs };
+        });
+        key
+    }
+
     #[test]
-    fn bytes_add_up() {
+    fn costs_add_up_to_nothing() {
+        let memory = |n| Blob::memory(vec![0; n].into());
+        let spooled = |n| Blob::Spooled(Spooled::new(n, 0, Arc::new(())));
+        let now = Instant::now();
         let mut files = Files::default();
-        let upload = |n| Content::Uploaded { content_type: "a/b".into(), bytes: vec![0; n].into() };
-        files.put(1, FileKey::new(1), "_a", upload(10));
-        files.put(2, FileKey::new(2), "_b", upload(20));
-        files.put(3, FileKey::new(1), "_a", upload(5));
-        assert_eq!(files.bytes(), 2 * (FILE_BYTES + 2 + 3) + 25);
-        assert_eq!(files.oldest(), Some(1));
-        assert_eq!(files.read(FileKey::new(2), "_b").unwrap().1.len(), 20);
-        assert!(files.read(FileKey::new(2), "_c").is_none());
+        let first = add(&mut files, 1, &[memory(10), spooled(1000)], None);
+        let second = add(&mut files, 2, &[spooled(500)], Some(now + Duration::from_secs(1)));
+        add(&mut files, 3, &[memory(10)], None);
+        assert_eq!((files.spooled_bytes(), files.len(), files.oldest()), (1500, 3, Some(1)));
+        let before = files.bytes();
+        files.change(first, |file| {
+            file.content = Content::Awaited { content_type: "a/b".into() };
+        });
+        assert!(files.bytes() < before);
+        assert_eq!(files.spooled_bytes(), 500);
+        assert_eq!(files.next_expiry(), Some(now + Duration::from_secs(1)));
+        assert!(files.remove_oldest_spooled() && !files.remove_oldest_spooled());
+        assert!(files.get(Host::Cdn, second, "_a").is_none());
+        assert_eq!((files.next_expiry(), files.oldest()), (None, Some(1)));
         files.remove_oldest();
         files.remove_oldest();
-        assert_eq!((files.bytes(), files.oldest()), (0, None));
+        assert_eq!((files.bytes(), files.spooled_bytes(), files.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn files_are_over_at_their_instant() {
+        let now = Instant::now();
+        let mut files = Files::default();
+        let until = now + Duration::from_secs(5);
+        let key = add(&mut files, 1, &[Blob::memory("x".into())], Some(until));
+        files.expire(until - Duration::from_nanos(1));
+        assert!(files.get(Host::Cdn, key, "_a").is_some());
+        files.expire(until);
+        assert!(files.get(Host::Cdn, key, "_a").is_none() && files.next_expiry().is_none());
     }
 }

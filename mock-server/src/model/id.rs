@@ -37,6 +37,10 @@ impl RequestId {
         text
     }
 
+    pub(crate) const fn bits(self) -> u128 {
+        self.0
+    }
+
     /// Reads an id as it stands in an address.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let text = text.as_bytes();
@@ -138,6 +142,64 @@ pub(crate) fn digest(seed: u64, parts: &[&[u8]]) -> u128 {
     u128::from(first.next_u64()) << 64 | u128::from(second.next_u64())
 }
 
+/// Mixes a long body into 128 bits that depend on every byte, as fast as it arrives. Not for secrets.
+///
+/// Four lanes, so that multiplications do not wait for each other.
+#[derive(Clone, Debug)]
+pub(crate) struct Digest {
+    lanes: [u64; 4],
+    /// What has not filled a block yet.
+    rest: [u8; DIGEST_BLOCK],
+    len: u64,
+}
+
+impl Digest {
+    pub(crate) const fn new() -> Self {
+        Self { lanes: [1, 2, 3, 4], rest: [0; DIGEST_BLOCK], len: 0 }
+    }
+
+    pub(crate) fn of(bytes: &[u8]) -> u128 {
+        let mut digest = Self::new();
+        digest.update(bytes);
+        digest.finish()
+    }
+
+    pub(crate) fn update(&mut self, mut bytes: &[u8]) {
+        let filled = (self.len % DIGEST_BLOCK as u64) as usize;
+        self.len += bytes.len() as u64;
+        if filled > 0 {
+            let (head, tail) = bytes.split_at(bytes.len().min(DIGEST_BLOCK - filled));
+            self.rest[filled..filled + head.len()].copy_from_slice(head);
+            if filled + head.len() < DIGEST_BLOCK {
+                return;
+            }
+            let block = self.rest;
+            self.take(&block);
+            bytes = tail;
+        }
+        let mut blocks = bytes.chunks_exact(DIGEST_BLOCK);
+        for block in &mut blocks {
+            self.take(block);
+        }
+        self.rest[..blocks.remainder().len()].copy_from_slice(blocks.remainder());
+    }
+
+    fn take(&mut self, block: &[u8]) {
+        for (lane, word) in self.lanes.iter_mut().zip(block.chunks_exact(8)) {
+            let word = u64::from_le_bytes(word.try_into().expect("eight bytes"));
+            *lane = (*lane ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
+        }
+    }
+
+    pub(crate) fn finish(&self) -> u128 {
+        let [a, b, c, d] = self.lanes.map(u64::to_le_bytes);
+        let filled = (self.len % DIGEST_BLOCK as u64) as usize;
+        digest(self.len, &[&a, &b, &c, &d, &self.rest[..filled]])
+    }
+}
+
+const DIGEST_BLOCK: usize = 32;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,5 +243,25 @@ mod tests {
         for (at, one) in all.iter().enumerate() {
             assert!(all[at + 1..].iter().all(|other| other != one), "{at}");
         }
+    }
+
+    #[test]
+    fn bodies_have_one_digest_however_they_arrive() {
+        let body: Vec<u8> = (0..200u8).collect();
+        for len in [0, 1, 31, 32, 33, 64, 199, 200] {
+            let whole = Digest::of(&body[..len]);
+            for cut in 0..=len {
+                let mut digest = Digest::new();
+                digest.update(&body[..cut]);
+                digest.update(&body[cut..len]);
+                assert_eq!(digest.finish(), whole, "{len} {cut}");
+            }
+            for at in 0..len {
+                let mut other = body[..len].to_vec();
+                other[at] ^= 1;
+                assert_ne!(Digest::of(&other), whole, "{len} {at}");
+            }
+        }
+        assert_ne!(Digest::of(&[0; 32]), Digest::of(&[0; 64]));
     }
 }

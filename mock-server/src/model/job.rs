@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::answer::Answer;
 use super::failure::Failure;
+use super::lifecycle::Keep;
 use super::webhook::Hook;
 
 /// One accepted job.
@@ -37,6 +38,8 @@ pub(crate) struct Job {
     pub(crate) streams: Vec<u64>,
     /// Who wants to hear of its end.
     pub(crate) hook: Option<Box<Hook>>,
+    /// What its files get that are not public for ever.
+    pub(crate) keep: Option<Box<Keep>>,
 }
 
 /// Where a job stands.
@@ -145,7 +148,8 @@ impl Job {
             State::Queued { .. } => 0,
         };
         let hook = self.hook.as_ref().map_or(0, |hook| size_of::<Hook>() + hook.url.len());
-        JOB_BYTES + self.input.len() + headers + outcome + hook
+        let keep = self.keep.as_ref().map_or(0, |keep| size_of::<Keep>() + keep.acl.bytes());
+        JOB_BYTES + self.input.len() + headers + outcome + hook + keep
     }
 }
 

@@ -21,6 +21,7 @@ mod api;
 mod auth;
 mod catalog;
 mod config;
+mod content;
 mod control;
 mod endpoint;
 mod exchange;
@@ -31,10 +32,12 @@ mod id;
 mod input;
 mod job;
 mod jobs;
+mod lifecycle;
 mod line;
 mod picture;
 mod queue;
 mod reply;
+mod rest;
 mod run;
 mod signer;
 mod site;
@@ -57,12 +60,15 @@ pub use catalog::{Catalog, LoadError, Loaded, PricesError};
 pub use config::{
     ATTEMPTS_MAX, BODY_BYTES_MAX, CANCEL_TIME, Config, EXCHANGES_MAX, JOBS_MAX,
     LARGE_RESULT_BYTES_MIN, PING_INTERVAL, QUEUE_TIME, RETENTION, RETENTION_LARGE, RUN_TIME,
-    STORE_BYTES_MAX, TIME_MAX, UPLOAD_TIME_MAX,
+    SPOOL_BYTES_MAX, STORE_BYTES_MAX, TIME_MAX, TOKEN_TIME, UPLOAD_BYTES_MAX, UPLOAD_TIME_MAX,
 };
+pub use content::{Piece, Spooled};
 pub use control::{Control, Counters, HEADERS_MAX, JobState, JobView, StreamFailure};
 pub use exchange::{Door, Head, Host, Output, Request, Response};
 pub use failure::Failure;
 pub use id::{ParseRequestIdError, RequestId};
+pub use lifecycle::{Acl, Decision};
+pub use storage::{FileView, PARTS_MAX, UploadFailure, UploadStep};
 pub use webhook::{
     DELIVERIES_MAX, DELIVERY_BYTES_MAX, DeliveryAttempt, DeliveryResult, DeliveryState,
     DeliveryView, RETRIES_MAX, RetryProfile, WebhookHosts,
@@ -73,6 +79,7 @@ use files::Files;
 use job::{Attempt, Job, Outcome, Priority, State};
 use jobs::Jobs;
 use line::Line;
+use storage::Storage;
 use webhook::Deliveries;
 
 /// The service. See the [module](self) for its contract.
@@ -92,6 +99,7 @@ pub struct Model {
     age: u64,
     jobs: Jobs,
     files: Files,
+    storage: Storage,
     apps: BTreeMap<Box<str>, App>,
     due: BinaryHeap<Reverse<(Instant, u64, Due)>>,
     /// Exchanges that wait for something.
@@ -128,6 +136,7 @@ enum Due {
     /// A delivery and its epoch.
     Delivery(u64, u32),
     Feed(u64),
+    Late(u64),
 }
 
 /// An exchange that waits.
@@ -136,6 +145,8 @@ enum Open {
     Run(Box<run::Call>),
     Stream(Box<stream::Stream>),
     Feed(Box<feed::Feed>),
+    /// An answer that a test wants to be late.
+    Late(Box<Response>),
 }
 
 impl Model {
@@ -151,6 +162,7 @@ impl Model {
             age: 0,
             jobs: Jobs::default(),
             files: Files::default(),
+            storage: Storage::default(),
             apps: BTreeMap::new(),
             due: BinaryHeap::new(),
             open: BTreeMap::new(),
@@ -177,8 +189,8 @@ impl Model {
         let response = match request.host {
             Host::Queue => self.queue(id, request),
             Host::Run => self.run(id, request),
-            Host::Rest => Some(self.rest(&request)),
-            Host::Cdn => Some(self.cdn(&request)),
+            Host::Rest => self.rest(id, &request),
+            Host::Cdn | Host::Gcs => self.cdn(id, &request),
             Host::Api => Some(self.api(&request)),
             Host::Site => Some(self.site(&request)),
         };
@@ -204,7 +216,7 @@ impl Model {
                 self.release(feed.endpoint.app());
             }
             Some(Open::Stream(stream)) => self.unwatch(id, &stream),
-            None => {}
+            Some(Open::Late(_)) | None => {}
         }
         self.settle(now);
     }
@@ -222,7 +234,7 @@ impl Model {
 
     fn next_due(&self) -> Option<Instant> {
         let event = self.due.peek().map(|Reverse((at, ..))| *at);
-        event.into_iter().chain(self.jobs.next_expiry()).min()
+        event.into_iter().chain(self.jobs.next_expiry()).chain(self.files.next_expiry()).min()
     }
 
     /// Lets everything happen that follows from an input: what is due, what takes no time, and what the
@@ -262,10 +274,12 @@ impl Model {
                 Due::Delivery(number, epoch) => self.delivery_due(number, epoch),
                 Due::Stream(exchange) => self.stream_due(exchange, at),
                 Due::Feed(exchange) => self.feed_due(exchange, at),
+                Due::Late(exchange) => self.late_due(exchange),
             }
         }
         self.now = now;
         self.jobs.expire(now);
+        self.files.expire(now);
     }
 
     fn plan(&mut self, at: Instant, event: Due) {
@@ -279,9 +293,10 @@ impl Model {
                     current(*id, *epoch)
                 }
                 Due::Delivery(number, epoch) => deliveries.is_current(*number, *epoch),
-                Due::Run(exchange) | Due::Stream(exchange) | Due::Feed(exchange) => {
-                    open.contains_key(exchange)
-                }
+                Due::Run(exchange)
+                | Due::Stream(exchange)
+                | Due::Feed(exchange)
+                | Due::Late(exchange) => open.contains_key(exchange),
             });
         }
         self.age += 1;
@@ -475,6 +490,11 @@ impl Model {
                 _ if self.jobs.len() > 0 => self.evict_unfinished(),
                 _ => break,
             }
+            self.counters.evicted += 1;
+        }
+        while self.files.spooled_bytes() > self.config.spool_bytes_max
+            && self.files.remove_oldest_spooled()
+        {
             self.counters.evicted += 1;
         }
     }

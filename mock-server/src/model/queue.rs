@@ -8,7 +8,7 @@ use fal_protocol::EndpointId;
 use fal_protocol::endpoint::RESERVED_SEGMENT;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
-use super::answer::Answer;
+use super::answer::{Answer, Lasting};
 use super::auth::{self, Denied};
 use super::config::LARGE_RESULT_BYTES_MIN;
 use super::control::HEADERS_MAX;
@@ -16,6 +16,7 @@ use super::exchange::{Door, Host, Request, Response};
 use super::failure::Failure;
 use super::id::RequestId;
 use super::job::{Attempt, Job, Outcome, Priority, State};
+use super::lifecycle::Keep;
 use super::webhook::{self, Hook};
 use super::{Due, Model, reply};
 use crate::render;
@@ -197,7 +198,10 @@ impl Model {
             State::Done { outcome: Outcome::Made(answer), run } => {
                 let time = run.map_or(Duration::ZERO, |run| run.until - run.since);
                 let endpoint = job.endpoint.as_str();
-                let body = answer.publish(&mut self.files, &mut self.age, endpoint, door, time);
+                let made = run.map_or(self.now, |run| run.until);
+                let lasting = job.keep.as_ref().map(|keep| Lasting::new(id, keep, made, self.now));
+                let (files, age) = (&mut self.files, &mut self.age);
+                let body = answer.publish(files, age, endpoint, door, time, lasting);
                 let mut response = reply::json(StatusCode::OK, id, body);
                 response
                     .headers_mut()
@@ -268,6 +272,10 @@ impl Model {
             Ok(timeout) => timeout,
             Err(failure) => return reply::failure(self.mint_other(), &failure),
         };
+        let keep = match self.keep_outputs(&request) {
+            Ok(keep) => keep,
+            Err(failure) => return reply::failure(self.mint_other(), &failure),
+        };
         if request.query.is_some() {
             if let Some(Err(failure)) =
                 request.parameter("fal_webhook").map(|url| webhook::check_url(&url))
@@ -278,7 +286,7 @@ impl Model {
                 return refusal;
             }
         }
-        self.accept(request, endpoint, start_timeout)
+        self.accept(request, endpoint, start_timeout, keep)
     }
 
     fn queue_too_long(&mut self, request: &Request<'_>, endpoint: &EndpointId) -> Option<Response> {
@@ -302,6 +310,7 @@ impl Model {
         request: Request<'_>,
         endpoint: EndpointId,
         start_timeout: Option<Duration>,
+        keep: Option<Box<Keep>>,
     ) -> Response {
         let id = RequestId::mint(&mut self.job_ids);
         self.counters.submits += 1;
@@ -328,6 +337,7 @@ impl Model {
             state: State::Queued { since: self.now, ticket: u64::MAX },
             streams: Vec::new(),
             hook,
+            keep,
             endpoint,
         };
         if self.config.instant {

@@ -5,11 +5,12 @@ use std::time::Instant;
 use fal_protocol::EndpointId;
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use super::answer::Answer;
+use super::answer::{Answer, Lasting};
 use super::exchange::{Door, Output, Request, Response};
 use super::failure::Failure;
 use super::id::RequestId;
 use super::job::Outcome;
+use super::lifecycle::Keep;
 use super::{Due, Model, Open, app_of, auth, queue, reply};
 
 /// A direct call that runs.
@@ -20,6 +21,7 @@ pub(crate) struct Call {
     since: Instant,
     outcome: Outcome,
     door: Door<'static>,
+    keep: Option<Box<Keep>>,
 }
 
 impl Model {
@@ -56,6 +58,10 @@ impl Model {
         if let Err(failure) = queue::start_timeout(&request) {
             return Some(reply::failure(self.mint_other(), &failure));
         }
+        let keep = match self.keep_outputs(&request) {
+            Ok(keep) => keep,
+            Err(failure) => return Some(reply::failure(self.mint_other(), &failure)),
+        };
         if !self.has_room(endpoint.app()) {
             return Some(reply::failure(self.mint_other(), &too_many()));
         }
@@ -65,7 +71,8 @@ impl Model {
         let is_doomed = doom.is_some();
         let outcome = doom.unwrap_or_else(|| self.judge(&request, &endpoint));
         let is_invalid = !is_doomed && matches!(outcome, Outcome::Failed(_));
-        let call = Call { endpoint, id, since: self.now, outcome, door: request.door.into_owned() };
+        let door = request.door.into_owned();
+        let call = Call { endpoint, id, since: self.now, outcome, door, keep };
         if self.config.instant || is_invalid {
             return Some(self.answer(&call));
         }
@@ -111,8 +118,10 @@ impl Model {
             Outcome::Made(answer) => {
                 let time = self.now.saturating_duration_since(call.since);
                 let endpoint = call.endpoint.as_str();
-                let body =
-                    answer.publish(&mut self.files, &mut self.age, endpoint, &call.door, time);
+                let keep = call.keep.as_ref();
+                let lasting = keep.map(|keep| Lasting::new(call.id, keep, self.now, self.now));
+                let (files, age) = (&mut self.files, &mut self.age);
+                let body = answer.publish(files, age, endpoint, &call.door, time, lasting);
                 let mut response = reply::json(StatusCode::OK, call.id, body);
                 response
                     .headers_mut()

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 
+use super::answer::Lasting;
 use super::config::LARGE_RESULT_BYTES_MIN;
 use super::exchange::{Door, Output};
 use super::failure::Failure;
@@ -289,8 +290,10 @@ impl Model {
             Outcome::Made(answer) => {
                 let time = run.map_or(Duration::ZERO, |run| run.until - run.since);
                 let endpoint = job.endpoint.as_str();
+                let lasting =
+                    job.keep.as_ref().map(|keep| Lasting::new(id, keep, self.now, self.now));
                 let (files, age) = (&mut self.files, &mut self.age);
-                news(id, &answer.publish(files, age, endpoint, &hook.door, time))
+                news(id, &answer.publish(files, age, endpoint, &hook.door, time, lasting))
             }
         };
         let retention = if large { self.config.retention_large } else { self.config.retention };

@@ -351,8 +351,8 @@ impl World {
                 | model::Output::Event { id, .. }
                 | model::Output::End { id }
                 | model::Output::Cut { id } => id.checked_sub(self.base),
-                // No job of a simulation has a webhook.
-                model::Output::Deliver { .. } => None,
+                // No job of a simulation has a webhook, and nobody fetches files.
+                model::Output::Deliver { .. } | model::Output::Serve { .. } => None,
             };
             // Nobody is left to hear what was meant for an earlier client.
             let Some(id) = number.map(ExchangeId::new) else { continue };
@@ -373,7 +373,9 @@ impl World {
                 model::Output::Event { bytes, .. } => self.pass_event(id, bytes),
                 model::Output::End { .. } => self.return_letter(id, Letter::End(id)),
                 model::Output::Cut { .. } => self.cut(id),
-                model::Output::Deliver { .. } | model::Output::Wait { .. } => {}
+                model::Output::Deliver { .. }
+                | model::Output::Serve { .. }
+                | model::Output::Wait { .. } => {}
             }
         }
     }

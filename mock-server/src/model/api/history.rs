@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::super::Model;
+use super::super::answer::Lasting;
 use super::super::exchange::Request;
 use super::super::id::RequestId;
 use super::super::job::{Job, Outcome, State};
@@ -94,6 +95,9 @@ impl Model {
                 }
                 State::Done { outcome: Outcome::Made(answer), .. } => {
                     let (answer, endpoint) = (Arc::clone(answer), job.endpoint.clone());
+                    let made = row.ended.unwrap_or(self.now);
+                    let lasting =
+                        job.keep.as_ref().map(|keep| Lasting::new(row.id, keep, made, self.now));
                     let (files, age) = (&mut self.files, &mut self.age);
                     Some(answer.publish(
                         files,
@@ -101,6 +105,7 @@ impl Model {
                         endpoint.as_str(),
                         &request.door,
                         row.duration(),
+                        lasting,
                     ))
                 }
                 _ => None,

@@ -2,6 +2,7 @@
 //!
 //! A route is one line in [`ROUTES`]; its handler returns the body of a 200 or a [`Refusal`].
 
+mod files;
 mod history;
 mod models;
 mod page;
@@ -85,12 +86,17 @@ const fn route(method: Method, path: &'static str, access: Access, handler: Hand
 /// The operations that are played, below `/v1`.
 ///
 /// Source: the platform's own OpenAPI document, also for who may call them (documented).
-static ROUTES: [Route; 6] = [
+static ROUTES: [Route; 11] = [
     route(Method::GET, "/models", Access::Anyone, Model::list_models),
     route(Method::GET, "/models/pricing", Access::Key, Model::list_prices),
     route(Method::POST, "/models/pricing/estimate", Access::Key, Model::estimate),
     route(Method::GET, "/models/requests/by-endpoint", Access::Key, Model::list_requests),
     route(Method::GET, "/serverless/apps/*/*/queue", Access::Key, Model::queue_size),
+    route(Method::GET, "/storage/files/acl", Access::Key, Model::file_acl),
+    route(Method::PUT, "/storage/files/acl", Access::Key, Model::put_file_acl),
+    route(Method::POST, "/storage/files/sign", Access::Key, Model::sign_file),
+    route(Method::GET, "/storage/settings", Access::Key, Model::file_settings),
+    route(Method::PUT, "/storage/settings", Access::Key, Model::put_file_settings),
     route(Method::GET, "/meta", Access::Anyone, Model::meta),
 ];
 

@@ -69,6 +69,11 @@ fn methods_and_paths_are_checked() {
         (Call::post(&job, ""), "GET"),
         (Call::get(&format!("{job}/cancel")), "PUT"),
         (Call::get("/storage/upload/initiate").on(Host::Rest), "POST"),
+        (Call::get("/storage/upload/initiate-multipart").on(Host::Rest), "POST"),
+        (Call::get("/storage/auth/token").on(Host::Rest), "POST"),
+        (Call::get("/storage/upload/multipart/x").on(Host::Rest), "POST"),
+        (Call::get("/files/upload").on(Host::Cdn), "POST, OPTIONS"),
+        (Call::put("/files/upload/multipart").on(Host::Cdn), "POST, OPTIONS"),
     ] {
         let response = world.ask(&call);
         assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{call:?}");
@@ -88,8 +93,7 @@ fn methods_and_paths_are_checked() {
         Call::get("/acme/app/realtime").on(Host::Run),
         Call::get("/acme/app").on(Host::Run).with("upgrade", "websocket"),
         Call::post("/tokens/", "{}").on(Host::Rest),
-        Call::post("/storage/upload/initiate-multipart", "{}").on(Host::Rest),
-        Call::post("/files/upload", "x").on(Host::Cdn),
+        Call::post("/storage/upload/complete-multipart", "{}").on(Host::Rest),
     ] {
         let response = world.ask(&call);
         assert_eq!(response.status(), StatusCode::NOT_IMPLEMENTED, "{call:?}");

@@ -2,7 +2,9 @@
 
 mod feed;
 mod jobs;
+mod lifecycle;
 mod limits;
+mod parts;
 mod properties;
 mod storage;
 mod webhook;
@@ -152,6 +154,19 @@ impl World {
                 }
                 Output::End { id } => {
                     self.streams.get_mut(&id).expect("a stream ends once").1 = true
+                }
+                Output::Serve { id, head, pieces } => {
+                    let mut body = Vec::new();
+                    for piece in pieces {
+                        match piece {
+                            Piece::Memory(bytes) => body.extend_from_slice(&bytes),
+                            Piece::Spooled { body: spooled, from, to } => {
+                                let bytes = spooled.keeper().downcast_ref::<Bytes>().unwrap();
+                                body.extend_from_slice(&bytes[from as usize..to as usize]);
+                            }
+                        }
+                    }
+                    assert!(self.replies.insert(id, head.map(|()| body.into())).is_none());
                 }
                 Output::Cut { id } => self.cut.push(id),
                 Output::Deliver { id, url, headers, body, time_max } => {
