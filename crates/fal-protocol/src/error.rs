@@ -120,6 +120,18 @@ impl From<ErrorKind> for Error {
     }
 }
 
+impl From<ProtocolError> for Error {
+    fn from(error: ProtocolError) -> Self {
+        Self::new(ErrorKind::Protocol(error))
+    }
+}
+
+impl From<InputError> for Error {
+    fn from(error: InputError) -> Self {
+        Self::new(ErrorKind::Input(error))
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.kind.fmt(f)?;
@@ -262,6 +274,11 @@ pub enum ProtocolError {
 impl ProtocolError {
     pub(crate) fn body(expected: &'static str, problem: impl fmt::Display, body: &[u8]) -> Self {
         Self::Body { expected, problem: problem.to_string().into(), excerpt: excerpt(body) }
+    }
+
+    /// The same of a body that holds a secret: it is not shown.
+    pub(crate) fn secret_body(expected: &'static str, problem: impl fmt::Display) -> Self {
+        Self::body(expected, problem, b"(not shown: it may hold a secret)")
     }
 }
 

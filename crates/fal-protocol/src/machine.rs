@@ -30,8 +30,13 @@
 //! ```
 //!
 //! `now` is an argument everywhere and never goes back. Any input in any order is safe: answers to
-//! unknown or aborted ids and early timeouts change nothing. At most one exchange is open at a time, but
-//! a WebSocket and the call for its next token can be open together.
+//! unknown or aborted ids and early timeouts change nothing.
+//!
+//! At most one exchange is open at a time, unless a machine's page names another limit: a WebSocket and the
+//! call for its next token can be open together, and an [`Upload`](crate::upload::Upload) has up to
+//! [`Config::parallel`](crate::upload::Config::parallel) open while it sends parts. A `Send` opens one; its
+//! whole answer, its failure, its `end` or an `Abort` closes it. Answers may come in any order, and a driver
+//! that handles several must tell each by its id. Before `Done` all are closed.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

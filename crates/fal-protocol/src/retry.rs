@@ -40,8 +40,10 @@ pub enum Purpose {
     Cancel,
     /// Asking where to upload: an address not used costs nothing.
     Initiate,
-    /// Writing a file to its address: the same bytes again change nothing.
+    /// Writing a file, or a part of one, to its address: the same bytes again change nothing.
     Put,
+    /// Putting the parts of a file together: what is done stays done.
+    Complete,
     /// Reading the keys with which webhooks are signed.
     Keys,
     /// Asking for a short-lived token: one that is not used costs nothing.
@@ -202,8 +204,8 @@ impl RetryPolicy {
             }
             _ if purpose.is_paid() => Verdict::Final,
             408 | 502..=504 => self.retry(response.headers()),
-            // fal's JS client repeats a status read after a 500; for the signed PUT the Python SDK does.
-            500 if matches!(purpose, Purpose::Status | Purpose::Put) => {
+            // fal's JS client repeats a status read after a 500; for uploads the Python SDK does.
+            500 if matches!(purpose, Purpose::Status | Purpose::Put | Purpose::Complete) => {
                 self.retry(response.headers())
             }
             _ => {

@@ -10,5 +10,6 @@ mod service;
 #[cfg(feature = "realtime")]
 mod session;
 mod tables;
+mod uploads;
 
 pub(crate) use driver::epoch;

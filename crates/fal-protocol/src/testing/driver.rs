@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,10 @@ pub(super) trait Machine: fmt::Debug {
     fn on_end(&mut self, _now: Instant, _id: ExchangeId) {}
     fn on_progress(&mut self, _now: Instant, _id: ExchangeId, _bytes: u64) {}
     fn on_cancel(&mut self, _now: Instant) {}
+    /// How many exchanges it may have open now.
+    fn open_max(&self) -> usize {
+        1
+    }
 }
 
 /// One call of a `handle_*` method.
@@ -68,7 +72,10 @@ pub(super) struct Driver<M: Machine> {
     pub(super) machine: M,
     pub(super) now: Instant,
     pub(super) deadline: Option<Instant>,
+    /// The open exchange that scripts are about now.
     pub(super) open: Option<(ExchangeId, Request)>,
+    /// Further ones, of machines that may have several.
+    pub(super) others: VecDeque<(ExchangeId, Request)>,
     /// The open exchange has sent the head of a streamed answer.
     pub(super) is_headed: bool,
     pub(super) until: Option<Instant>,
@@ -85,6 +92,7 @@ impl<M: Machine> Driver<M> {
             now,
             deadline,
             open: None,
+            others: VecDeque::new(),
             is_headed: false,
             until: None,
             done: None,
@@ -116,7 +124,7 @@ impl<M: Machine> Driver<M> {
         self.trace.push((self.now, Entry::In(input.clone())));
         let was_timeout = matches!(input, Input::Timeout);
         match &input {
-            Input::Response(..) | Input::Failure(..) | Input::End(_) => self.close(),
+            Input::Response(id, _) | Input::Failure(id, _) | Input::End(id) => self.close(*id),
             Input::Head(..) => self.is_headed = true,
             _ => {}
         }
@@ -193,7 +201,20 @@ impl<M: Machine> Driver<M> {
     }
 
     pub(super) fn is_open(&self, id: ExchangeId) -> bool {
-        self.open.as_ref().is_some_and(|(open, _)| *open == id)
+        self.request_of(id).is_some()
+    }
+
+    /// What was asked by an open exchange.
+    pub(super) fn request_of(&self, id: ExchangeId) -> Option<&Request> {
+        let mut all = self.open.iter().chain(&self.others);
+        all.find(|(open, _)| *open == id).map(|(_, request)| request)
+    }
+
+    /// Turns to another open exchange, if there is one.
+    pub(super) fn turn(&mut self) {
+        if let Some(next) = self.others.pop_front() {
+            self.others.extend(self.open.replace(next));
+        }
     }
 
     pub(super) fn outputs(&self) -> impl Iterator<Item = &Output<M::Event, M::Value>> {
@@ -222,7 +243,8 @@ impl<M: Machine> Driver<M> {
         if self.is_done() || input.id().is_some_and(|id| !self.is_open(id)) {
             return true;
         }
-        let chunks = self.open.as_ref().is_some_and(|(_, r)| r.expect == Expect::Chunks);
+        let asked = input.id().and_then(|id| self.request_of(id));
+        let chunks = asked.is_some_and(|request| request.expect == Expect::Chunks);
         match input {
             Input::Head(..) | Input::Chunk(..) | Input::End(_) => !chunks,
             Input::Timeout => self.until.is_none_or(|until| until > self.now),
@@ -247,7 +269,7 @@ impl<M: Machine> Driver<M> {
     /// Takes outputs to `Wait`; returns how many there were. `size` is the input's, in bytes.
     fn drain(&mut self, size: usize) -> usize {
         // A status of n bytes cannot hold more than n / 2 log lines.
-        let limit = 12 + size;
+        let limit = 12 + size + 4 * self.machine.open_max();
         for count in 0..=limit {
             let output = self.machine.poll();
             if let Output::Wait { until } = output {
@@ -258,17 +280,23 @@ impl<M: Machine> Driver<M> {
             assert!(!self.is_done(), "after the end it says {output:?}");
             match &output {
                 Output::Send { id, request } => {
-                    assert!(self.open.is_none(), "two exchanges are open");
-                    assert!(!self.closed.contains(id), "an id is used twice");
-                    self.open = Some((*id, request.clone()));
+                    let open = usize::from(self.open.is_some()) + self.others.len();
+                    assert!(open < self.machine.open_max(), "{} exchanges are open", open + 1);
+                    assert!(!self.closed.contains(id) && !self.is_open(*id), "an id is used twice");
+                    let sent = (*id, request.clone());
+                    match self.open {
+                        Some(_) => self.others.push_back(sent),
+                        None => self.open = Some(sent),
+                    }
                     self.is_headed = false;
                 }
                 Output::Abort { id } => {
                     assert!(self.is_open(*id), "{id:?} is aborted, but not open");
-                    self.close();
+                    self.close(*id);
                 }
                 Output::Done(result) => {
                     assert!(self.open.is_none(), "it ends with an open exchange");
+                    assert!(self.others.is_empty(), "it ends with open exchanges");
                     self.done = Some(result.clone());
                 }
                 Output::Message { id, .. } => panic!("{id:?} is no WebSocket"),
@@ -279,10 +307,13 @@ impl<M: Machine> Driver<M> {
         panic!("an input of {size} bytes led to more than {limit} outputs");
     }
 
-    fn close(&mut self) {
-        if let Some((id, _)) = self.open.take() {
-            self.closed.push(id);
+    fn close(&mut self, id: ExchangeId) {
+        if self.open.as_ref().is_some_and(|(open, _)| *open == id) {
+            self.open = self.others.pop_front();
+        } else {
+            self.others.retain(|(open, _)| *open != id);
         }
+        self.closed.push(id);
     }
 
     /// The input's name in the tables of transitions.

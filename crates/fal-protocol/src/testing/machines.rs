@@ -4,6 +4,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::driver::Machine;
+use super::service;
 use crate::machine::{AttemptFailed, Output};
 use crate::queue::{
     Cancel, CancelOutcome, Check, CheckConfig, Completed, Event, Fetch, FetchConfig, Finished,
@@ -13,7 +14,7 @@ use crate::queue::{
 use crate::run::{self, Run};
 use crate::stream::{self, Stream, Streamed};
 use crate::token::{self, Mint, Token};
-use crate::upload::{self, Upload, Uploaded};
+use crate::upload::{self, CdnToken, Route, Upload, UploadState, Uploaded};
 use crate::wire::{Body, ExchangeId, Failure, Head, Response};
 use crate::{Answer, Settings};
 
@@ -72,6 +73,12 @@ machine!(
     Uploaded,
     fn on_progress(&mut self, now: Instant, id: ExchangeId, bytes: u64) {
         self.handle_progress(now, id, bytes);
+    },
+    fn on_cancel(&mut self, now: Instant) {
+        self.handle_cancel(now);
+    },
+    fn open_max(&self) -> usize {
+        self.open_max()
     }
 );
 #[cfg(feature = "webhook")]
@@ -181,6 +188,89 @@ impl Start {
         Mint::new(self.now, self.seed, &self.settings, config).unwrap()
     }
 
+    /// In three parts, two of them at once unless it is not eager.
+    pub(super) fn upload_parts(&self) -> Upload {
+        self.upload_by(&[Route::Initiate], true)
+    }
+
+    /// By the CDN, with a token at hand if it is eager; then by the older store.
+    pub(super) fn upload_cdn(&self) -> Upload {
+        self.upload_by(&Route::CDN_THEN_GCS, false)
+    }
+
+    pub(super) fn upload_cdn_parts(&self) -> Upload {
+        self.upload_by(&Route::CDN_THEN_GCS, true)
+    }
+
+    /// By the older store, then by the CDN.
+    pub(super) fn upload_gcs_parts(&self) -> Upload {
+        self.upload_by(&[Route::Gcs, Route::Cdn], true)
+    }
+
+    /// The same in one piece.
+    pub(super) fn upload_gcs(&self) -> Upload {
+        self.upload_by(&[Route::Gcs, Route::Cdn], false)
+    }
+
+    /// In a single part, and then by the CDN: soon at its end.
+    pub(super) fn upload_one_part(&self) -> Upload {
+        let mut config = self.upload_config(&[Route::Initiate, Route::Cdn], true);
+        config.part_bytes = UPLOAD_BYTES;
+        Upload::new(self.now, self.seed, &self.settings, config).unwrap()
+    }
+
+    /// The second of three parts has arrived already.
+    pub(super) fn upload_resumed(&self) -> Upload {
+        let route = if self.seed.is_multiple_of(2) { Route::Cdn } else { Route::Initiate };
+        self.resume(stored(route, r#"[null,"e2",null]"#))
+    }
+
+    /// All parts have arrived.
+    pub(super) fn upload_almost_done(&self) -> Upload {
+        self.resume(stored(Route::Cdn, r#"["e1","e2","e3"]"#))
+    }
+
+    fn resume(&self, stored: UploadState) -> Upload {
+        let body = self.upload_config(&[], true).body;
+        self.resume_with(stored, body)
+    }
+
+    pub(super) fn resume_with(&self, stored: UploadState, body: Body) -> Upload {
+        self.try_resume(stored, body).unwrap()
+    }
+
+    pub(super) fn try_resume(
+        &self,
+        stored: UploadState,
+        body: Body,
+    ) -> Result<Upload, crate::InputError> {
+        let mut config = self.upload_config(&[], true);
+        config.body = body;
+        Upload::resume(self.now, self.seed, &self.settings, config, stored)
+    }
+
+    fn upload_by(&self, routes: &[Route], in_parts: bool) -> Upload {
+        let config = self.upload_config(routes, in_parts);
+        Upload::new(self.now, self.seed, &self.settings, config).unwrap()
+    }
+
+    fn upload_config(&self, routes: &[Route], in_parts: bool) -> upload::Config {
+        let body = if self.is_eager {
+            Body::Bytes(Bytes::from_static(b"aaaaaaaaaabbbbbbbbbbccccc"))
+        } else {
+            Body::Source { range: 0..UPLOAD_BYTES }
+        };
+        let mut config = upload::Config::new("a.png", "image/png", body);
+        config.routes = routes.to_vec();
+        config.multipart_over = in_parts.then_some(UPLOAD_BYTES - 1);
+        config.part_bytes = UPLOAD_PART_BYTES;
+        config.parallel = if self.is_eager { 2 } else { 3 };
+        config.wall = Some(std::time::SystemTime::UNIX_EPOCH);
+        config.token = self.is_eager.then(|| CdnToken::parse(service::CDN_TOKEN.as_bytes()).unwrap());
+        config.deadline = self.deadline;
+        config
+    }
+
     #[cfg(feature = "webhook")]
     pub(super) fn verify(&self) -> crate::webhook::Verify {
         use crate::webhook::{REQUEST_ID, SIGNATURE, TIMESTAMP, USER_ID, Verify, VerifyConfig};
@@ -208,6 +298,23 @@ impl Start {
         WatchConfig { stream: self.is_eager, ..WatchConfig::default() }
     }
 }
+
+/// An upload in three parts, of which those with an etag have arrived.
+pub(super) fn stored(route: Route, etags: &str) -> UploadState {
+    let id = if route == Route::Cdn { r#""upload_id":"mp_77","# } else { "" };
+    let text = format!(
+        r#"{{"version":1,"route":"{route}","file_name":"a.png","content_type":"image/png",{id}
+            "total":{UPLOAD_BYTES},"part_bytes":{UPLOAD_PART_BYTES},"etags":{etags},
+            "file_url":"https://v3.fal.media/files/a.png",
+            "target":"https://v3.fal.media/files/a.png?signature={}"}}"#,
+        service::SIGNATURE
+    );
+    text.parse().unwrap()
+}
+
+/// What goes in parts: 25 bytes in parts of 10.
+pub(super) const UPLOAD_BYTES: u64 = 25;
+pub(super) const UPLOAD_PART_BYTES: u64 = 10;
 
 pub(super) fn handle() -> Handle {
     "fal-ai/flux/dev/requests/r1".parse().unwrap()

@@ -62,6 +62,9 @@ proptest! {
         assert_ends_in_time(Start::subscribe, &knobs, &steps);
         assert_ends_in_time(Start::upload, &knobs, &steps);
         assert_ends_in_time(Start::mint, &knobs, &steps);
+        assert_ends_in_time(Start::upload_parts, &knobs, &steps);
+        assert_ends_in_time(Start::upload_cdn_parts, &knobs, &steps);
+        assert_ends_in_time(Start::upload_gcs_parts, &knobs, &steps);
     }
 
     /// The result is asked for in the same breath, wherever the event is cut.
@@ -185,6 +188,11 @@ proptest! {
         assert_no_secret(Start::fetch, &knobs, &steps);
         assert_no_secret(Start::upload, &knobs, &steps);
         assert_no_secret(Start::mint, &knobs, &steps);
+        assert_no_secret(Start::upload_parts, &knobs, &steps);
+        assert_no_secret(Start::upload_cdn, &knobs, &steps);
+        assert_no_secret(Start::upload_cdn_parts, &knobs, &steps);
+        assert_no_secret(Start::upload_gcs_parts, &knobs, &steps);
+        assert_no_secret(Start::upload_resumed, &knobs, &steps);
     }
 
     /// The user's rule decides before the service's word, and that before the status.
@@ -435,7 +443,16 @@ fn assert_no_secret<M: Machine>(begin: fn(&Start) -> M, knobs: &Knobs, steps: &[
     let driver = run_to_end(begin, knobs, steps);
     for (_, request) in driver.sends() {
         let has_key = request.headers.contains_key(http::header::AUTHORIZATION);
-        assert!(!has_key || hosts.trusts(&request.uri), "the key goes to {}", request.uri);
+        let credentials = request.headers.get(http::header::AUTHORIZATION);
+        let is_token = credentials.is_some_and(|value| value.as_bytes().starts_with(b"Bearer "));
+        let is_trusted = match is_token {
+            true => request.uri.host().is_some_and(|host| host.ends_with(".fal.media")),
+            false => hosts.trusts(&request.uri),
+        };
+        let is_trusted = is_trusted || hosts.is_at(crate::hosts::Host::Cdn, &request.uri);
+        assert!(!has_key || is_trusted, "credentials go to {}", request.uri);
+        let is_signed = request.uri.query().is_some_and(|query| query.contains("signature="));
+        assert!(!has_key || is_token || !is_signed, "the key goes to a signed address");
         assert!(has_key || asked(request) != Asked::Paid, "a paid request without the key");
     }
     let mut said = format!("{:?}", driver.machine);

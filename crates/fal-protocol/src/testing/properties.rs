@@ -99,5 +99,10 @@ contract!(
     subscribe_keeps_the_contract: subscribe,
     attach_keeps_the_contract: attach,
     upload_keeps_the_contract: upload,
-    mint_keeps_the_contract: mint
+    mint_keeps_the_contract: mint,
+    upload_in_parts_keeps_the_contract: upload_parts,
+    upload_by_the_cdn_keeps_the_contract: upload_cdn,
+    upload_in_parts_by_the_cdn_keeps_the_contract: upload_cdn_parts,
+    upload_by_the_older_store_keeps_the_contract: upload_gcs_parts,
+    resumed_upload_keeps_the_contract: upload_resumed
 );

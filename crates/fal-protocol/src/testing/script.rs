@@ -31,6 +31,8 @@ pub(super) enum Step {
     Chunk(usize, Index, Index),
     End,
     Progress(u64),
+    /// The next steps are about another of the open exchanges.
+    Turn,
     /// An input for an exchange that was never opened, or is over.
     Stale(usize, Box<Self>),
     /// Time passes, and nobody says so.
@@ -166,6 +168,7 @@ fn take<M: Machine>(driver: &mut Driver<M>, step: &Step, id: Option<ExchangeId>)
         }
         Step::End => driver.give(Input::End(id_or_nobody)),
         Step::Progress(bytes) => driver.give(Input::Progress(id_or_nobody, *bytes)),
+        Step::Turn => driver.turn(),
         Step::Stale(pick, step) => {
             let stale = driver.old_id(*pick).unwrap_or(nobody);
             take(driver, step, Some(stale));
@@ -196,6 +199,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         1 => odd().prop_map(Step::Head),
         2 => any::<(u8, Index, Index)>().prop_map(|(p, a, b)| Step::Chunk(p.into(), a, b)),
         1 => Just(Step::End),
+        1 => Just(Step::Turn),
         1 => any::<u64>().prop_map(Step::Progress),
         2 => (any::<u8>(), stale()).prop_map(|(pick, step)| {
             Step::Stale(pick.into(), Box::new(step))

@@ -14,8 +14,18 @@ pub(super) enum Asked {
     Result,
     Cancel,
     Initiate,
+    /// To upload in parts.
+    Begin,
+    CdnToken,
+    /// The whole file for the CDN.
+    Post,
+    /// The wish to send the CDN parts.
+    Create,
+    /// Where the older store wants a part.
+    Place,
     Put,
     Token,
+    Complete,
 }
 
 pub(super) fn asked(request: &Request) -> Asked {
@@ -25,6 +35,12 @@ pub(super) fn asked(request: &Request) -> Asked {
     match path {
         _ if is(Method::POST) && path.ends_with("/storage/upload/initiate") => Asked::Initiate,
         _ if is(Method::POST) && path.contains("/tokens/") => Asked::Token,
+        _ if path.ends_with("/storage/upload/initiate-multipart") => Asked::Begin,
+        _ if path.ends_with("/storage/auth/token") => Asked::CdnToken,
+        _ if path.ends_with("/files/upload") => Asked::Post,
+        _ if path.ends_with("/files/upload/multipart") => Asked::Create,
+        _ if is(Method::POST) && path.ends_with("/complete") => Asked::Complete,
+        _ if is(Method::POST) && is_number(path) => Asked::Place,
         _ if is(Method::PUT) && path.ends_with("/cancel") => Asked::Cancel,
         _ if is(Method::PUT) => Asked::Put,
         _ if path.ends_with("/status/stream") => Asked::Stream,
@@ -32,6 +48,16 @@ pub(super) fn asked(request: &Request) -> Asked {
         _ if is_job => Asked::Result,
         _ => Asked::Paid,
     }
+}
+
+fn is_number(path: &str) -> bool {
+    path.rsplit('/').next().is_some_and(|last| last.parse::<u32>().is_ok())
+}
+
+/// The number of a part, if a request is about one.
+pub(super) fn part_number(request: &Request) -> Option<u32> {
+    let is_part = matches!(asked(request), Asked::Put | Asked::Place);
+    request.uri.path().rsplit('/').next()?.parse().ok().filter(|_| is_part)
 }
 
 /// The answer that brings the machine to its goal.
@@ -56,10 +82,55 @@ pub(super) fn fitting(request: &Request, pick: usize) -> Response {
         Asked::Stream => events(pick),
         Asked::Result => one_of(&RESULTS),
         Asked::Cancel => one_of(&CANCELS),
-        Asked::Initiate => one_of(&INITIATED),
         Asked::Token => one_of(&TOKENS),
-        Asked::Put => one_of(&[(200, ""), (201, "<ok/>"), (204, "")]),
+        Asked::Initiate | Asked::Begin => one_of(&INITIATED),
+        Asked::CdnToken => one_of(&CDN_TOKENS),
+        Asked::Post => one_of(&[
+            (200, r#"{"access_url":"https://v3.fal.media/files/b.png"}"#),
+            (201, r#"{"url":"https://v3.fal.media/files/b.png"}"#),
+        ]),
+        Asked::Create => one_of(&CREATED),
+        Asked::Place => place(request, pick),
+        Asked::Put => taken(request, pick),
+        Asked::Complete => one_of(&[(200, "{}"), (204, ""), (404, r#"{"detail":"unknown upload"}"#)]),
     }
+}
+
+/// Where the older store wants a part.
+fn place(request: &Request, pick: usize) -> Response {
+    let number = part_number(request).unwrap_or_default();
+    let text = match pick % 4 {
+        0 | 1 => format!(
+            r#"{{"upload_url":"https://storage.test/parts/{number}?signature={SIGNATURE}"}}"#
+        ),
+        2 => format!(r#"{{"upload_url":"http://storage.test/parts/{number}?signature={SIGNATURE}"}}"#),
+        _ => format!(r#""https://storage.test/parts/{number}?signature={SIGNATURE}""#),
+    };
+    answer(200, "").map(|_| Bytes::from(text))
+}
+
+/// The store has a file or a part of one: its name in the body, in the header, or nowhere.
+fn taken(request: &Request, pick: usize) -> Response {
+    let Some(number) = part_number(request) else {
+        let (status, body) = [(200, ""), (201, "<ok/>"), (204, "")][pick % 3];
+        return answer(status, body);
+    };
+    let etag = etag_of(number);
+    let text = match pick % 5 {
+        0 | 1 => serde_json::json!({ "partNumber": number, "etag": etag }).to_string(),
+        _ => String::new(),
+    };
+    let mut response = answer(200, "").map(|_| Bytes::from(text));
+    if pick % 5 < 4 {
+        let value = header::HeaderValue::try_from(etag).expect("visible ASCII");
+        response.headers_mut().insert(header::ETAG, value);
+    }
+    response
+}
+
+/// The store's name for a part.
+pub(super) fn etag_of(number: u32) -> String {
+    format!("\"e{number}\"")
 }
 
 fn events(pick: usize) -> Response {
@@ -87,6 +158,24 @@ pub(super) fn answer(status: u16, body: &'static str) -> Response {
 /// A secret of the client and one of the service; neither may ever be shown.
 pub(super) const SECRET: &str = "topsecret";
 pub(super) const SIGNATURE: &str = "signed-for-one-hour";
+
+/// A token that is good for a day.
+pub(super) const CDN_TOKEN: &str = r#"{"token":"cdn-topsecret","token_type":"Bearer","base_url":"https://v3.fal.media",
+    "expires_at":"1970-01-02T00:00:00+00:00","created_at":"1970-01-01T00:00:00+00:00"}"#;
+
+const CDN_TOKENS: [(u16, &str); 4] = [
+    (200, CDN_TOKEN),
+    (200, r#"{"token":"cdn-topsecret","expires_at":"1970-01-01T00:01:00Z"}"#),
+    (200, r#"{"token":"cdn-topsecret","base_url":"https://v3b.fal.media/"}"#),
+    (200, r#""cdn-topsecret""#),
+];
+
+const CREATED: [(u16, &str); 4] = [
+    (200, r#"{"access_url":"https://v3.fal.media/files/b.png","uploadId":"mp_77"}"#),
+    (200, r#"{"access_url":"https://v3b.fal.media/files/b.png","uploadId":"mp/7 7"}"#),
+    (200, r#"{"access_url":"https://evil.test/files/b.png","uploadId":"mp_77"}"#),
+    (200, r#"{"access_url":"https://v3.fal.media/files/b.png"}"#),
+];
 
 const ACCEPTED: [(u16, &str); 5] = [
     (

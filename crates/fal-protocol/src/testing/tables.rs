@@ -10,6 +10,7 @@ use super::driver::{Machine, Move};
 use super::machines::Start;
 use super::properties::run_to_end;
 use super::script::{knobs, steps};
+use crate::upload::Upload;
 
 #[test]
 fn table_of_run() {
@@ -61,7 +62,19 @@ fn table_of_stream() {
 
 #[test]
 fn table_of_upload() {
-    compare(include_str!("../upload.rs"), &observe(Start::upload));
+    let starts: [fn(&Start) -> Upload; 9] = [
+        Start::upload,
+        Start::upload_parts,
+        Start::upload_cdn,
+        Start::upload_cdn_parts,
+        Start::upload_gcs,
+        Start::upload_gcs_parts,
+        Start::upload_one_part,
+        Start::upload_resumed,
+        Start::upload_almost_done,
+    ];
+    let moves = starts.into_iter().flat_map(|start| observe_in(SCRIPTS / 4, start)).collect();
+    compare(include_str!("../upload/mod.rs"), &moves);
 }
 
 #[test]
@@ -88,10 +101,14 @@ fn wrong_tables_are_noticed() {
 
 /// All moves of many random scripts, the same ones in every run.
 fn observe<M: Machine>(begin: fn(&Start) -> M) -> BTreeSet<Move> {
+    observe_in(SCRIPTS, begin)
+}
+
+fn observe_in<M: Machine>(scripts: usize, begin: fn(&Start) -> M) -> BTreeSet<Move> {
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     let mut moves = BTreeSet::new();
-    for _ in 0..SCRIPTS {
+    for _ in 0..scripts {
         let tree = (knobs(), steps()).new_tree(&mut runner).expect("any value is good");
         let (knobs, steps) = tree.current();
         moves.extend(run_to_end(begin, &knobs, &steps).moves);
