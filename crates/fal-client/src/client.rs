@@ -19,9 +19,9 @@ use crate::run::Run;
 use crate::stream::StreamRun;
 use crate::subscribe::Subscribe;
 use crate::transport::Transport;
-use crate::upload::{Upload, UploadSource};
+use crate::upload::{Tokens, Upload, UploadSource};
 
-/// Calls fal.ai. Cheap to clone; clones share connections and the retry budget.
+/// Calls fal.ai. Cheap to clone; clones share connections, the retry budget and the token for uploads.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -41,6 +41,7 @@ use crate::upload::{Upload, UploadSource};
 pub struct Client {
     transport: Arc<dyn Transport>,
     settings: Arc<Settings>,
+    upload_tokens: Tokens,
     #[cfg(feature = "webhook")]
     webhook_keys: crate::webhook::Keys,
 }
@@ -120,6 +121,10 @@ impl Client {
     #[cfg(feature = "webhook")]
     pub(crate) const fn webhook_keys(&self) -> &crate::webhook::Keys {
         &self.webhook_keys
+    }
+
+    pub(crate) const fn upload_tokens(&self) -> &Tokens {
+        &self.upload_tokens
     }
 
     pub(crate) const fn settings(&self) -> &Arc<Settings> {
@@ -311,6 +316,7 @@ impl Builder {
         Ok(Client {
             transport,
             settings: Arc::new(self.settings),
+            upload_tokens: Tokens::default(),
             #[cfg(feature = "webhook")]
             webhook_keys: crate::webhook::Keys::default(),
         })

@@ -7,8 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
+use bytes::Bytes;
 use fal_protocol::machine::Output;
-use fal_protocol::wire::{Body, ExchangeId, Failure, Request, display_without_query};
+use fal_protocol::wire::{
+    Body, ExchangeId, Failure, Head, Request, Response, display_without_query,
+};
 use futures_util::task::AtomicWaker;
 use tokio::time::{Sleep, sleep_until};
 
@@ -16,22 +19,30 @@ use crate::error::Error;
 use crate::machines::{Machine, Step};
 use crate::transport::{Answer, ChunkStream, Exchange, Source, Transport};
 
-/// Drives one machine. Dropping it drops the open exchange, which cancels it.
+/// Drives one machine. Dropping it drops the open exchanges, which cancels them.
 pub(crate) struct Driver<M> {
     machine: M,
     transport: Arc<dyn Transport>,
     source: Option<Source>,
+    /// The exchange of a machine that has one at a time, which is nearly all of them.
     open: Option<Open>,
+    /// Those that were opened while it was open.
+    more: Vec<Open>,
     /// Made at the first wait that has an end, then moved: one timer for the machine's whole life.
     timer: Option<Pin<Box<Sleep>>>,
     until: Option<Instant>,
     span: tracing::Span,
 }
 
-/// The exchange under way.
-enum Open {
-    Asking { id: ExchangeId, answer: AnswerFuture, sent: Option<Arc<Sent>> },
-    Reading { id: ExchangeId, chunks: ChunkStream },
+/// An exchange under way.
+struct Open {
+    id: ExchangeId,
+    stage: Stage,
+}
+
+enum Stage {
+    Asking { answer: AnswerFuture, sent: Option<Arc<Sent>> },
+    Reading { chunks: ChunkStream },
 }
 
 type AnswerFuture = Pin<Box<dyn Future<Output = Result<Answer, Failure>> + Send>>;
@@ -50,7 +61,16 @@ impl<M: Machine> Driver<M> {
         transport: Arc<dyn Transport>,
         span: tracing::Span,
     ) -> Self {
-        Self { machine, transport, source: None, open: None, timer: None, until: None, span }
+        Self {
+            machine,
+            transport,
+            source: None,
+            open: None,
+            more: Vec::new(),
+            timer: None,
+            until: None,
+            span,
+        }
     }
 
     pub(crate) fn with_source(mut self, source: Source) -> Self {
@@ -73,14 +93,14 @@ impl<M: Machine> Driver<M> {
         loop {
             match self.machine.poll_output() {
                 Output::Send { id, request } => self.send(id, request),
-                Output::Abort { .. } => self.open = None,
                 // WebSockets have a driver of their own, in `socket.rs`.
                 Output::Message { .. } => {}
+                Output::Abort { id } => self.close(id),
                 Output::Event(event) => return Poll::Ready(Step::Event(event)),
                 Output::Done(result) => return Poll::Ready(Step::Done(result)),
                 Output::Wait { until } => {
                     // Answers first: one that is here beats a limit that has just run out.
-                    if self.poll_exchange(cx).is_pending()
+                    if self.poll_exchanges(cx).is_pending()
                         && self.poll_timer(cx, until).is_pending()
                     {
                         return Poll::Pending;
@@ -124,67 +144,42 @@ impl<M: Machine> Driver<M> {
             sent = Some(progress);
         }
         let answer = Arc::clone(&self.transport).send(exchange);
-        self.open = Some(Open::Asking { id, answer, sent });
+        let open = Open { id, stage: Stage::Asking { answer, sent } };
+        match &self.open {
+            None => self.open = Some(open),
+            Some(_) => self.more.push(open),
+        }
+    }
+
+    fn close(&mut self, id: ExchangeId) {
+        match &self.open {
+            Some(open) if open.id == id => self.open = None,
+            _ => self.more.retain(|open| open.id != id),
+        }
     }
 
     /// Ready when the machine was told something.
-    fn poll_exchange(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.open {
-            None => Poll::Pending,
-            Some(Open::Asking { id, answer, sent }) => {
-                let id = *id;
-                if let Some(sent) = sent {
-                    sent.waker.register(cx.waker());
-                    let bytes = sent.bytes.load(Ordering::Relaxed);
-                    if sent.told.swap(bytes, Ordering::Relaxed) != bytes {
-                        self.machine.handle_progress(now(), id, bytes);
-                        return Poll::Ready(());
-                    }
+    fn poll_exchanges(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(open) = &mut self.open {
+            let said = open.poll(cx);
+            if let Poll::Ready(said) = said {
+                if said.is_last() {
+                    self.open = None;
                 }
-                match ready!(answer.as_mut().poll(cx)) {
-                    Ok(Answer::Whole(response)) => {
-                        self.open = None;
-                        tracing::debug!(
-                            exchange = id.number(),
-                            status = response.status().as_u16(),
-                            "answer"
-                        );
-                        self.machine.handle_response(now(), id, response);
-                    }
-                    Ok(Answer::Chunks(head, chunks)) => {
-                        tracing::debug!(
-                            exchange = id.number(),
-                            status = head.status().as_u16(),
-                            "stream"
-                        );
-                        self.open = Some(Open::Reading { id, chunks });
-                        self.machine.handle_head(now(), id, &head);
-                    }
-                    Err(failure) => {
-                        self.open = None;
-                        tracing::debug!(exchange = id.number(), %failure, "failure");
-                        self.machine.handle_failure(now(), id, failure);
-                    }
-                }
-                Poll::Ready(())
-            }
-            Some(Open::Reading { id, chunks }) => {
-                let id = *id;
-                match ready!(chunks.as_mut().poll_next(cx)) {
-                    Some(Ok(chunk)) => self.machine.handle_chunk(now(), id, chunk),
-                    Some(Err(failure)) => {
-                        self.open = None;
-                        tracing::debug!(exchange = id.number(), %failure, "stream broke");
-                        self.machine.handle_failure(now(), id, failure);
-                    }
-                    None => {
-                        self.open = None;
-                        self.machine.handle_end(now(), id);
-                    }
-                }
-                Poll::Ready(())
+                said.tell(&mut self.machine);
+                return Poll::Ready(());
             }
         }
+        for at in 0..self.more.len() {
+            if let Poll::Ready(said) = self.more[at].poll(cx) {
+                if said.is_last() {
+                    self.more.remove(at);
+                }
+                said.tell(&mut self.machine);
+                return Poll::Ready(());
+            }
+        }
+        Poll::Pending
     }
 
     /// Ready when the instant has come and the machine was told so.
@@ -211,6 +206,77 @@ impl<M: Machine> Driver<M> {
         self.until = None;
         self.machine.handle_timeout(now());
         Poll::Ready(())
+    }
+}
+
+impl Open {
+    /// What this exchange has to say. Progress is told before the answer, and each of them once.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Said> {
+        let id = self.id;
+        match &mut self.stage {
+            Stage::Asking { answer, sent } => {
+                if let Some(sent) = sent {
+                    sent.waker.register(cx.waker());
+                    let bytes = sent.bytes.load(Ordering::Relaxed);
+                    if sent.told.swap(bytes, Ordering::Relaxed) != bytes {
+                        return Poll::Ready(Said::Progress(id, bytes));
+                    }
+                }
+                Poll::Ready(match ready!(answer.as_mut().poll(cx)) {
+                    Ok(Answer::Whole(response)) => Said::Whole(id, response),
+                    Ok(Answer::Chunks(head, chunks)) => {
+                        self.stage = Stage::Reading { chunks };
+                        Said::Head(id, head)
+                    }
+                    Err(failure) => Said::Failure(id, failure),
+                })
+            }
+            Stage::Reading { chunks } => Poll::Ready(match ready!(chunks.as_mut().poll_next(cx)) {
+                Some(Ok(chunk)) => Said::Chunk(id, chunk),
+                Some(Err(failure)) => Said::Failure(id, failure),
+                None => Said::End(id),
+            }),
+        }
+    }
+}
+
+/// What an exchange says at once.
+enum Said {
+    Progress(ExchangeId, u64),
+    Whole(ExchangeId, Response),
+    Head(ExchangeId, Head),
+    Chunk(ExchangeId, Bytes),
+    End(ExchangeId),
+    Failure(ExchangeId, Failure),
+}
+
+impl Said {
+    /// Whether the exchange is over.
+    const fn is_last(&self) -> bool {
+        matches!(self, Self::Whole(..) | Self::End(_) | Self::Failure(..))
+    }
+
+    fn tell<M: Machine>(self, machine: &mut M) {
+        let at = now();
+        match self {
+            Self::Progress(id, bytes) => machine.handle_progress(at, id, bytes),
+            Self::Whole(id, response) => {
+                let status = response.status().as_u16();
+                tracing::debug!(exchange = id.number(), status, "answer");
+                machine.handle_response(at, id, response);
+            }
+            Self::Head(id, head) => {
+                let status = head.status().as_u16();
+                tracing::debug!(exchange = id.number(), status, "stream");
+                machine.handle_head(at, id, &head);
+            }
+            Self::Chunk(id, chunk) => machine.handle_chunk(at, id, chunk),
+            Self::End(id) => machine.handle_end(at, id),
+            Self::Failure(id, failure) => {
+                tracing::debug!(exchange = id.number(), %failure, "failure");
+                machine.handle_failure(at, id, failure);
+            }
+        }
     }
 }
 

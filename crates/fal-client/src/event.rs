@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use fal_protocol::machine::AttemptFailed;
 use fal_protocol::queue::{self, Completed, Handle, LogLine};
-use fal_protocol::upload;
+use fal_protocol::upload::{self, Route};
 
 /// What happens during a call.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +23,41 @@ pub enum Event {
         name: String,
         /// Its address, which is now in the input.
         url: String,
+    },
+    /// A part of a large file has arrived.
+    PartUploaded {
+        /// The file's name.
+        name: String,
+        /// Which part, from 1. They arrive in any order.
+        number: u32,
+        /// How many have arrived.
+        done: u32,
+        /// How many there are.
+        parts: u32,
+    },
+    /// A part of a large file failed and is sent again; the others go on.
+    PartRetrying {
+        /// The file's name.
+        name: String,
+        /// Which part, from 1.
+        number: u32,
+        /// Which attempt failed, from 1.
+        attempt: u32,
+        /// How long it rests before the next.
+        rest: Duration,
+        /// Why, for people.
+        cause: Box<str>,
+    },
+    /// One way of uploading has failed for good, and the next begins.
+    RouteFailed {
+        /// The file's name.
+        name: String,
+        /// The way that failed.
+        route: Route,
+        /// The next.
+        next: Route,
+        /// Why it failed, for people.
+        cause: Box<str>,
     },
     /// The service accepted the job. Store the handle: it is all that is needed to come back later.
     Submitted(Handle),
@@ -80,6 +115,20 @@ impl Event {
         match event {
             upload::Event::Sent { bytes, total } => {
                 Some(Self::Uploading { name: name.to_owned(), sent: bytes, total })
+            }
+            upload::Event::PartDone { number, done, parts } => {
+                Some(Self::PartUploaded { name: name.to_owned(), number, done, parts })
+            }
+            upload::Event::PartFailed { number, failed } => Some(Self::PartRetrying {
+                name: name.to_owned(),
+                number,
+                attempt: failed.attempt,
+                rest: failed.rest,
+                cause: failed.cause.to_string().into(),
+            }),
+            upload::Event::RouteFailed { route, next, cause } => {
+                let cause = cause.to_string().into();
+                Some(Self::RouteFailed { name: name.to_owned(), route, next, cause })
             }
             upload::Event::AttemptFailed(failed) => Some(failed.into()),
             _ => None,

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use fal_protocol::error::InputError;
+use fal_protocol::lifecycle::Lifecycle;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -12,7 +13,8 @@ use crate::upload::UploadSource;
 /// A model's input that may hold files.
 ///
 /// Without files, hand anything that is `Serialize` to `.input(..)`. With files, build an `Input`: each
-/// file in it is uploaded first, and its address takes its place.
+/// file in it is uploaded first, and its address takes its place. A file that occurs several times (the same
+/// path, or the same bytes, with the same marks) is uploaded once.
 ///
 /// ```
 /// use fal_client::Input;
@@ -200,12 +202,21 @@ pub struct FileInput {
     pub(crate) source: UploadSource,
     pub(crate) name: Option<String>,
     pub(crate) content_type: Option<String>,
+    pub(crate) lifecycle: Option<Lifecycle>,
     pub(crate) inline: bool,
 }
 
 impl FileInput {
     pub(crate) const fn new(source: UploadSource) -> Self {
-        Self { source, name: None, content_type: None, inline: false }
+        Self { source, name: None, content_type: None, lifecycle: None, inline: false }
+    }
+
+    /// Whether it would become the same file at the service.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let marks = |file: &Self| (file.name.clone(), file.content_type.clone(), file.inline);
+        marks(self) == marks(other)
+            && self.lifecycle == other.lifecycle
+            && self.source.is_same(&other.source)
     }
 
     /// Sets the name that the file gets. Default: its own; `upload` for bytes in memory.
@@ -219,6 +230,14 @@ impl FileInput {
     #[must_use]
     pub fn content_type(mut self, content_type: impl Into<String>) -> Self {
         self.content_type = Some(content_type.into());
+        self
+    }
+
+    /// Sets how long the file lives and who may read it. Default: as the account says. A model that is not
+    /// allowed to read it cannot work on it either.
+    #[must_use]
+    pub fn lifecycle(mut self, lifecycle: Lifecycle) -> Self {
+        self.lifecycle = Some(lifecycle);
         self
     }
 

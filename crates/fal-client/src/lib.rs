@@ -36,16 +36,18 @@ pub use queue::{IntoHandle, Queue, STEP_DEADLINE_DEFAULT, Submit, Watch};
 pub use run::{RUN_DEADLINE_DEFAULT, Run};
 pub use stream::{StreamItem, StreamRun, Streaming};
 pub use subscribe::{DEADLINE_DEFAULT, Subscribe, Subscription};
-pub use upload::{UPLOAD_DEADLINE_DEFAULT, Upload, UploadSource};
+pub use upload::{UPLOAD_DEADLINE_DEFAULT, Upload, UploadSource, Uploading};
 
 pub use fal_protocol::error::{
     Aftermath, ApiError, ErrorKind, ErrorType, FieldError, InputError, ProtocolError,
 };
 pub use fal_protocol::hosts::{Host, Hosts};
+pub use fal_protocol::lifecycle::{Acl, Decision, Expires, Lifecycle};
 pub use fal_protocol::options::Priority;
 pub use fal_protocol::queue::{
     CancelOutcome, Completed, Handle, LogLine, OnDeadline, State, Status,
 };
 pub use fal_protocol::retry::RetryPolicy;
+pub use fal_protocol::upload::{Route, UploadState};
 pub use fal_protocol::wire::{Failure, FailureKind, Phase, Sent};
 pub use fal_protocol::{Credentials, EndpointId, Key};

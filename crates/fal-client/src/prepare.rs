@@ -9,14 +9,17 @@ use bytes::Bytes;
 use crate::client::Client;
 use crate::error::Error;
 use crate::event::Event;
-use crate::input::Input;
-use crate::upload::{FileStep, FileUpload};
+use crate::input::{FileInput, Input};
+use crate::upload::{FileStep, FileUpload, Ways};
 
 pub(crate) struct Prepare {
     input: Option<Input>,
     waiting: VecDeque<(usize, FileUpload)>,
     active: Vec<(usize, FileUpload)>,
+    /// The addresses of the files that are not the same as an earlier one.
     urls: Vec<String>,
+    /// Which of them each place of the input gets.
+    places: Vec<usize>,
 }
 
 pub(crate) enum PrepareStep {
@@ -26,11 +29,19 @@ pub(crate) enum PrepareStep {
 
 impl Prepare {
     pub(crate) fn new(client: &Client, input: Input, deadline: Option<Instant>) -> Self {
-        let files = input.files();
+        let mut files: Vec<FileInput> = Vec::new();
+        let place = |file: FileInput| {
+            let known = files.iter().position(|known| known.is_same(&file));
+            known.unwrap_or_else(|| {
+                files.push(file);
+                files.len() - 1
+            })
+        };
+        let places = input.files().into_iter().map(place).collect();
         let urls = vec![String::new(); files.len()];
-        let upload = |file| FileUpload::new(client.clone(), file, deadline);
+        let upload = |file| FileUpload::new(client.clone(), file, Ways::default(), deadline);
         let waiting = files.into_iter().map(upload).enumerate().collect();
-        Self { input: Some(input), waiting, active: Vec::new(), urls }
+        Self { input: Some(input), waiting, active: Vec::new(), urls, places }
     }
 
     /// The next event or the end. The first file that fails ends all.
@@ -70,7 +81,7 @@ impl Prepare {
             return Poll::Pending;
         }
         let mut input = self.input.take().unwrap_or_default();
-        input.fill(&mut std::mem::take(&mut self.urls).into_iter());
+        input.fill(&mut self.places.iter().map(|place| self.urls[*place].clone()));
         Poll::Ready(PrepareStep::Done(input.encode().map_err(Error::from)))
     }
 }

@@ -1,8 +1,9 @@
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use fal_protocol::auth::Key;
+use fal_protocol::lifecycle::{Acl, Lifecycle};
 use fal_protocol::options::Priority;
 use fal_protocol::queue::{
     Cancel, Fetch, FetchConfig, Handle, OnDeadline, Submit, SubmitConfig, Subscribe,
@@ -12,7 +13,7 @@ use fal_protocol::realtime::{self, Auth, Queue, Session};
 use fal_protocol::run::{self, Run};
 use fal_protocol::stream::{self, Stream};
 use fal_protocol::token::{self, Mint};
-use fal_protocol::upload::{self, Upload};
+use fal_protocol::upload::{self, CdnToken, Upload, UploadState};
 use fal_protocol::wire::Body;
 use fal_protocol::{EndpointId, Hosts, Settings};
 use http::{Method, StatusCode};
@@ -43,7 +44,13 @@ pub(super) fn begin(
         "realtime/session" => Box::new(super::message::Realtime::new(
             Session::new(seed, &settings, config.session()?).map_err(wrong)?,
         )),
-        "upload" => Box::new(Upload::new(now, seed, &settings, config.upload()).map_err(wrong)?),
+        "upload" => Box::new(match config.json.get("resume") {
+            None => Upload::new(now, seed, &settings, config.upload()?).map_err(wrong)?,
+            Some(state) => {
+                let state: UploadState = state.to_string().parse().map_err(wrong)?;
+                Upload::resume(now, seed, &settings, config.upload()?, state).map_err(wrong)?
+            }
+        }),
         "queue/submit" => {
             Box::new(Submit::new(now, seed, &settings, config.submit()?).map_err(wrong)?)
         }
@@ -199,7 +206,7 @@ impl Config<'_> {
         Ok(config)
     }
 
-    fn upload(&self) -> upload::Config {
+    fn upload(&self) -> Result<upload::Config, String> {
         let body = match self.text("body") {
             Some(text) => Body::Bytes(Bytes::copy_from_slice(text.as_bytes())),
             None => Body::Source { range: 0..self.json["body_bytes"].as_u64().unwrap_or(9) },
@@ -207,8 +214,42 @@ impl Config<'_> {
         let name = self.text("file_name").unwrap_or("a.png");
         let mut config =
             upload::Config::new(name, self.text("content_type").unwrap_or("image/png"), body);
+        let wrong = |error: fal_protocol::InputError| error.to_string();
+        if let Some(routes) = self.json["routes"].as_array() {
+            let routes = routes.iter().map(|route| route.as_str().unwrap_or_default().parse());
+            config.routes = routes.collect::<Result<_, _>>().map_err(wrong)?;
+        }
+        config.multipart_over = self.json["multipart_over"].as_u64();
+        config.part_bytes = self.json["part_bytes"].as_u64().unwrap_or(config.part_bytes);
+        config.parallel = self.json["parallel"].as_u64().map_or(config.parallel, |n| n as usize);
+        config.lifecycle = self.lifecycle()?;
+        if let Some(seconds) = self.json["wall_s"].as_u64() {
+            config.wall = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        }
+        if let Some(token) = self.json.get("token") {
+            let token = CdnToken::parse(token.to_string().as_bytes());
+            config.token = Some(token.map_err(|error| error.to_string())?);
+        }
         config.deadline = self.deadline();
-        config
+        Ok(config)
+    }
+
+    fn lifecycle(&self) -> Result<Option<Lifecycle>, String> {
+        let wrong = |error: fal_protocol::InputError| error.to_string();
+        let mut lifecycle = None::<Lifecycle>;
+        if let Some(expires) = self.text("expires") {
+            let expires = expires.parse().map_err(wrong)?;
+            lifecycle = Some(lifecycle.unwrap_or_default().expires(expires));
+        }
+        if let Some(decision) = self.json["acl"]["default"].as_str() {
+            let mut acl = Acl::new(decision.parse().map_err(wrong)?);
+            for rule in self.json["acl"]["rules"].as_array().into_iter().flatten() {
+                let text = |name: &str| rule[name].as_str().unwrap_or_default();
+                acl = acl.rule(text("user"), text("decision").parse().map_err(wrong)?);
+            }
+            lifecycle = Some(lifecycle.unwrap_or_default().acl(acl));
+        }
+        Ok(lifecycle)
     }
 
     fn handle(&self) -> Result<Handle, String> {
@@ -250,7 +291,8 @@ impl Config<'_> {
     }
 }
 
-const KEYS: [&str; 38] = [
+const KEYS: [&str; 47] = [
+    "acl",
     "attempt_timeout_ms",
     "attempts_paid",
     "attempts_read",
@@ -262,6 +304,7 @@ const KEYS: [&str; 38] = [
     "content_type",
     "deadline_ms",
     "endpoint",
+    "expires",
     "file_name",
     "handle",
     "handshake_timeout_ms",
@@ -275,7 +318,10 @@ const KEYS: [&str; 38] = [
     "max_buffering",
     "max_queue_length",
     "method",
+    "multipart_over",
     "not_ready_interval_ms",
+    "parallel",
+    "part_bytes",
     "path",
     "poll_interval_ms",
     "priority",
@@ -283,10 +329,14 @@ const KEYS: [&str; 38] = [
     "refresh",
     "repeat_ingress_submits",
     "repeat_unknown_submits",
+    "resume",
     "route",
+    "routes",
     "start_timeout_ms",
     "status_rules",
     "stream",
     "throttle_ms",
+    "token",
+    "wall_s",
     "webhook",
 ];

@@ -54,6 +54,15 @@ impl Describe for upload::Event {
     fn describe(&self) -> Value {
         match self {
             Self::Sent { bytes, total } => json!({"kind": "sent", "bytes": bytes, "total": total}),
+            Self::PartDone { number, done, parts } => {
+                json!({"kind": "part-done", "number": number, "done": done, "parts": parts})
+            }
+            Self::PartFailed { number, failed } => {
+                json!({"kind": "part-failed", "number": number, "attempt": failed.attempt})
+            }
+            Self::RouteFailed { route, next, .. } => {
+                json!({"kind": "route-failed", "route": route.as_str(), "next": next.as_str()})
+            }
             Self::AttemptFailed(failed) => failed.describe(),
             _ => json!({"kind": "other"}),
         }
@@ -140,7 +149,7 @@ impl Describe for Finished {
 
 impl Describe for Uploaded {
     fn describe(&self) -> Value {
-        json!({"url": self.url})
+        json!({"url": self.url, "route": self.route.as_str(), "parts": self.parts})
     }
 }
 

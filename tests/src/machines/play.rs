@@ -111,6 +111,9 @@ machine!(
     Upload,
     fn progress(&mut self, now: Instant, id: ExchangeId, bytes: u64) {
         self.handle_progress(now, id, bytes);
+    },
+    fn cancel(&mut self, now: Instant) {
+        self.handle_cancel(now);
     }
 );
 streaming_machine!(Watch);

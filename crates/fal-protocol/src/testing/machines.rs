@@ -266,7 +266,8 @@ impl Start {
         config.part_bytes = UPLOAD_PART_BYTES;
         config.parallel = if self.is_eager { 2 } else { 3 };
         config.wall = Some(std::time::SystemTime::UNIX_EPOCH);
-        config.token = self.is_eager.then(|| CdnToken::parse(service::CDN_TOKEN.as_bytes()).unwrap());
+        config.token =
+            self.is_eager.then(|| CdnToken::parse(service::CDN_TOKEN.as_bytes()).unwrap());
         config.deadline = self.deadline;
         config
     }

@@ -30,12 +30,11 @@ pub(super) enum Step {
     /// A cut piece of a status event.
     Chunk(usize, Index, Index),
     End,
+    /// Then the next steps are about another of the open exchanges.
     Progress(u64),
-    /// The next steps are about another of the open exchanges.
-    Turn,
     /// An input for an exchange that was never opened, or is over.
     Stale(usize, Box<Self>),
-    /// Time passes, and nobody says so.
+    /// Time passes, and nobody says so. Of several open exchanges, the next steps are about another.
     Pass(u64),
     /// The instant that the machine waits for has come; `u64` ms late.
     Timeout(u64),
@@ -167,13 +166,18 @@ fn take<M: Machine>(driver: &mut Driver<M>, step: &Step, id: Option<ExchangeId>)
             driver.give(Input::Chunk(id_or_nobody, event.slice(a.min(b)..a.max(b))));
         }
         Step::End => driver.give(Input::End(id_or_nobody)),
-        Step::Progress(bytes) => driver.give(Input::Progress(id_or_nobody, *bytes)),
-        Step::Turn => driver.turn(),
+        Step::Progress(bytes) => {
+            driver.give(Input::Progress(id_or_nobody, *bytes));
+            driver.turn();
+        }
         Step::Stale(pick, step) => {
             let stale = driver.old_id(*pick).unwrap_or(nobody);
             take(driver, step, Some(stale));
         }
-        Step::Pass(time) => driver.now += ms(*time),
+        Step::Pass(time) => {
+            driver.now += ms(*time);
+            driver.turn();
+        }
         Step::Timeout(late) => {
             if let Some(until) = driver.until {
                 driver.now = driver.now.max(until) + ms(*late);
@@ -199,7 +203,6 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         1 => odd().prop_map(Step::Head),
         2 => any::<(u8, Index, Index)>().prop_map(|(p, a, b)| Step::Chunk(p.into(), a, b)),
         1 => Just(Step::End),
-        1 => Just(Step::Turn),
         1 => any::<u64>().prop_map(Step::Progress),
         2 => (any::<u8>(), stale()).prop_map(|(pick, step)| {
             Step::Stale(pick.into(), Box::new(step))

@@ -92,7 +92,9 @@ pub(super) fn fitting(request: &Request, pick: usize) -> Response {
         Asked::Create => one_of(&CREATED),
         Asked::Place => place(request, pick),
         Asked::Put => taken(request, pick),
-        Asked::Complete => one_of(&[(200, "{}"), (204, ""), (404, r#"{"detail":"unknown upload"}"#)]),
+        Asked::Complete => {
+            one_of(&[(200, "{}"), (204, ""), (404, r#"{"detail":"unknown upload"}"#)])
+        }
     }
 }
 
@@ -103,7 +105,9 @@ fn place(request: &Request, pick: usize) -> Response {
         0 | 1 => format!(
             r#"{{"upload_url":"https://storage.test/parts/{number}?signature={SIGNATURE}"}}"#
         ),
-        2 => format!(r#"{{"upload_url":"http://storage.test/parts/{number}?signature={SIGNATURE}"}}"#),
+        2 => format!(
+            r#"{{"upload_url":"http://storage.test/parts/{number}?signature={SIGNATURE}"}}"#
+        ),
         _ => format!(r#""https://storage.test/parts/{number}?signature={SIGNATURE}""#),
     };
     answer(200, "").map(|_| Bytes::from(text))

@@ -69,7 +69,10 @@ fn parts_go_out_at_once_up_to_the_limit() {
     assert_eq!(told, Some(&Event::PartDone { number: 2, done: 1, parts: 3 }));
     driver.drive_well();
     let complete = driver.sends().find(|(_, request)| asked(request) == Asked::Complete).unwrap().1;
-    assert_eq!(complete.uri, "https://v3.fal.media/files/a.png/complete?signature=signed-for-one-hour");
+    assert_eq!(
+        complete.uri,
+        "https://v3.fal.media/files/a.png/complete?signature=signed-for-one-hour"
+    );
     assert_eq!(complete.body, Body::Bytes(Bytes::from_static(
         br#"{"parts":[{"partNumber":1,"etag":"\"e1\""},{"partNumber":2,"etag":"\"e2\""},{"partNumber":3,"etag":"\"e3\""}]}"#,
     )));
@@ -97,7 +100,11 @@ fn the_last_failure_of_a_part_gives_up_the_others() {
     driver.give(Input::Response(second, answer(403, "")));
     assert!(driver.is_done());
     assert!(driver.outputs().any(|output| matches!(output, Output::Abort { .. })));
-    assert_eq!(driver.machine.state().map(UploadState::parts_done), Some(0), "it can be gone on with");
+    assert_eq!(
+        driver.machine.state().map(UploadState::parts_done),
+        Some(0),
+        "it can be gone on with"
+    );
 }
 
 #[test]
@@ -221,7 +228,8 @@ fn states_of_other_files_are_refused() {
     let state = stored(Route::Initiate, "[null,null,null]");
     let error = start.try_resume(state.clone(), body).unwrap_err();
     assert!(error.to_string().contains("26"), "{error}");
-    let plain = state.to_string().replace("https://v3.fal.media/files/a.png?", "http://v3.fal.media/a?");
+    let plain =
+        state.to_string().replace("https://v3.fal.media/files/a.png?", "http://v3.fal.media/a?");
     let body = Body::Source { range: 0..UPLOAD_BYTES };
     start.try_resume(plain.parse().unwrap(), body.clone()).unwrap_err();
     // The CDN's token does not go wherever a file says.
@@ -275,7 +283,8 @@ fn assert_parts_hold(driver: &Driver<Upload>, before: &BTreeSet<u32>) {
 }
 
 fn assert_range(number: u32, request: &Request) {
-    let plans = [UPLOAD_PART_BYTES, UPLOAD_BYTES].map(|size| Plan::new(UPLOAD_BYTES, size).unwrap());
+    let plans =
+        [UPLOAD_PART_BYTES, UPLOAD_BYTES].map(|size| Plan::new(UPLOAD_BYTES, size).unwrap());
     let ranges = plans.map(|plan| plan.range(number));
     let is_one = |found: &Range<u64>| ranges.contains(found);
     match &request.body {

@@ -126,11 +126,11 @@ pub(super) fn part(
     let uri = step_uri(state, &number.to_string())?;
     match (state.route, token) {
         (Route::Initiate, _) => Ok(unsigned(settings, Method::PUT, uri).with_body(body)),
-        // The key goes along only if the address is one of the configured hosts.
-        (Route::Gcs, _) => Ok(settings.sign(
-            Request::new(Method::POST, uri)
-                .with_header(header::ACCEPT, HeaderValue::from_static("application/json")),
-        )),
+        (Route::Gcs, _) => {
+            let json = HeaderValue::from_static("application/json");
+            let request = unsigned(settings, Method::POST, uri).with_header(header::ACCEPT, json);
+            Ok(sign_unless_signed(settings, request))
+        }
         (Route::Cdn, Some(token)) => {
             check_cdn(&settings.hosts, token, &uri)?;
             let request = Request::new(Method::PUT, uri)
@@ -173,7 +173,7 @@ pub(super) fn complete(
         .with_body(Body::Bytes(body));
     match (state.route, token) {
         (Route::Initiate, _) => Ok(request),
-        (Route::Gcs, _) => Ok(settings.sign(request)),
+        (Route::Gcs, _) => Ok(sign_unless_signed(settings, request)),
         (Route::Cdn, Some(token)) => {
             check_cdn(&settings.hosts, token, &request.uri)?;
             Ok(with_token(settings, request, token))
@@ -341,7 +341,8 @@ fn check_cdn(hosts: &Hosts, token: &CdnToken, uri: &Uri) -> Result<(), InputErro
             && uri.host().is_some_and(|host| host.ends_with(".fal.media"))
     };
     let is_walking = uri.path().split('/').any(|segment| segment == "..");
-    let is_good = hosts.is_at(Host::Cdn, uri) || token.base().is_some_and(is_good_for) || is_sister();
+    let is_good =
+        hosts.is_at(Host::Cdn, uri) || token.base().is_some_and(is_good_for) || is_sister();
     if is_good && !is_walking && is_secret_safe(hosts, uri) {
         return Ok(());
     }
@@ -359,6 +360,14 @@ pub(super) fn no_token() -> InputError {
     InputError::option("token", "the CDN asks for one")
 }
 
+/// The older store's own addresses ask for the key, which goes to the configured hosts alone. They have no
+/// query: one that has is signed and needs nothing more.
+///
+/// Source: `providers/fal.py` of fal's SDK, which joins texts to that address (official client source).
+fn sign_unless_signed(settings: &Settings, request: Request) -> Request {
+    if request.uri.query().is_some() { request } else { settings.sign(request) }
+}
+
 /// A request without credentials, whatever host it goes to: its address is all the permission it needs.
 fn unsigned(settings: &Settings, method: Method, uri: Uri) -> Request {
     Request::new(method, uri).with_header(header::USER_AGENT, settings.user_agent.clone())
@@ -366,7 +375,6 @@ fn unsigned(settings: &Settings, method: Method, uri: Uri) -> Request {
 
 /// The name that a file gets on the CDN.
 const FILE_NAME: HeaderName = HeaderName::from_static("x-fal-file-name");
-
 
 #[cfg(test)]
 mod tests;

@@ -145,13 +145,26 @@ pub struct Upload {
 
 #[derive(Debug)]
 enum State {
-    Authorizing { call: Call },
-    Initiating { call: Call, in_parts: bool },
+    Authorizing {
+        call: Call,
+    },
+    Initiating {
+        call: Call,
+        in_parts: bool,
+    },
     /// `file_url` is `None` where only the answer tells it.
-    Putting { call: Call, file_url: Option<String> },
-    PuttingParts { parts: Parts },
+    Putting {
+        call: Call,
+        file_url: Option<String>,
+    },
+    PuttingParts {
+        parts: Parts,
+    },
     /// `may_be_done`: an earlier attempt may have succeeded without an answer.
-    Completing { call: Call, may_be_done: bool },
+    Completing {
+        call: Call,
+        may_be_done: bool,
+    },
     Over,
 }
 
@@ -451,7 +464,8 @@ impl Upload {
                 if error.status() == Some(StatusCode::NOT_FOUND) =>
             {
                 // The store forgets an upload when it is complete: the attempt without an answer was it.
-                Ok(self.succeed_in_parts())
+                self.succeed_in_parts();
+                Ok(())
             }
             (Err(error), state) => {
                 self.state = state;
@@ -461,12 +475,18 @@ impl Upload {
             (Ok(response), State::Initiating { in_parts, .. }) => {
                 self.initiated(now, in_parts, &response)
             }
-            (Ok(_), State::Putting { file_url: Some(url), .. }) => Ok(self.succeed(url, 0)),
+            (Ok(_), State::Putting { file_url: Some(url), .. }) => {
+                self.succeed(url, 0);
+                Ok(())
+            }
             (Ok(response), State::Putting { file_url: None, .. }) => {
                 let url = dialect::read_access(response.body());
                 url.map(|url| self.succeed(url, 0)).map_err(Error::from)
             }
-            (Ok(_), State::Completing { .. }) => Ok(self.succeed_in_parts()),
+            (Ok(_), State::Completing { .. }) => {
+                self.succeed_in_parts();
+                Ok(())
+            }
             (Ok(_), State::PuttingParts { .. } | State::Over) => Ok(()),
         };
         if let Err(error) = next {
@@ -519,12 +539,7 @@ impl Upload {
         }
     }
 
-    fn part_settled(
-        &mut self,
-        now: Instant,
-        what: What,
-        response: &Response,
-    ) -> Result<(), Error> {
+    fn part_settled(&mut self, now: Instant, what: What, response: &Response) -> Result<(), Error> {
         let Some(stored) = &mut self.stored else { return Ok(()) };
         match what {
             What::Renewal => {
@@ -561,15 +576,13 @@ impl Upload {
             }
             let body = parts::slice(&self.config.body, stored.plan().range(number));
             let token = self.token.as_ref();
-            let request =
-                dialect::part(&self.settings, token, &self.label, stored, number, body)?;
+            let request = dialect::part(&self.settings, token, &self.label, stored, number, body)?;
             match stored.route() {
                 Route::Gcs => self.push(now, What::Opening(number), Purpose::Initiate, request),
                 _ => self.push(now, What::Putting(number), Purpose::Put, request),
             }
         }
-        let is_all_there =
-            matches!(&self.state, State::PuttingParts { parts } if parts.is_empty());
+        let is_all_there = matches!(&self.state, State::PuttingParts { parts } if parts.is_empty());
         if let Some(stored) = self.stored.as_ref().filter(|_| is_all_there) {
             let request = dialect::complete(&self.settings, self.token.as_ref(), stored)?;
             let call = self.call(now, Purpose::Complete, request);
@@ -608,14 +621,17 @@ impl Upload {
     /// The current route has failed: asks for another token, takes the next route, or ends.
     fn fail(&mut self, now: Instant, error: Error) {
         self.abort();
-        let is_refused = matches!(error.status(), Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN));
+        let is_refused =
+            matches!(error.status(), Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN));
         let mut next = None;
         if self.route() == Route::Cdn && is_refused && self.token.take().is_some() {
             // A token that was kept may have been revoked; a new one that is refused is the answer.
             next = std::mem::take(&mut self.is_token_old).then_some(self.at);
         }
         let following = self.config.routes.get(self.at + 1).copied();
-        if let Some(following) = following.filter(|_| next.is_none() && is_of_the_route(error.kind())) {
+        if let Some(following) =
+            following.filter(|_| next.is_none() && is_of_the_route(error.kind()))
+        {
             let (route, cause) = (self.route(), error.kind().clone());
             self.out.push_back(Output::Event(Event::RouteFailed { route, next: following, cause }));
             self.stored = None;

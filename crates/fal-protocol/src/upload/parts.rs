@@ -183,11 +183,7 @@ impl Parts {
 
 impl Active {
     /// Passes on what the call wants, with the number of the part. What is sent again begins anew.
-    fn pass_on(
-        &mut self,
-        said: Out<AttemptFailed, Uploaded>,
-        out: &mut Out<Event, Uploaded>,
-    ) {
+    fn pass_on(&mut self, said: Out<AttemptFailed, Uploaded>, out: &mut Out<Event, Uploaded>) {
         for output in said {
             out.push_back(match output {
                 Output::Event(failed) => {
@@ -201,6 +197,8 @@ impl Active {
                     self.sent = 0;
                     Output::Send { id, request }
                 }
+                // A call wants nothing else, and these are the same for every event.
+                Output::Message { id, message } => Output::Message { id, message },
                 Output::Abort { id } => Output::Abort { id },
                 Output::Wait { until } => Output::Wait { until },
                 Output::Done(result) => Output::Done(result),
@@ -214,7 +212,8 @@ pub(super) fn slice(body: &Body, range: Range<u64>) -> Body {
     match body {
         Body::Empty => Body::Empty,
         Body::Bytes(bytes) => {
-            let at = |offset: u64| usize::try_from(offset).map_or(bytes.len(), |at| at.min(bytes.len()));
+            let at =
+                |offset: u64| usize::try_from(offset).map_or(bytes.len(), |at| at.min(bytes.len()));
             Body::Bytes(bytes.slice(at(range.start)..at(range.end).max(at(range.start))))
         }
         Body::Source { range: whole } => {

@@ -146,7 +146,9 @@ impl UploadState {
     #[must_use]
     pub fn with_source(mut self, source: impl Into<String>) -> Self {
         let mut source = source.into();
-        source.truncate(source.floor_char_boundary(SOURCE_BYTES_MAX));
+        let end =
+            (0..=SOURCE_BYTES_MAX.min(source.len())).rev().find(|at| source.is_char_boundary(*at));
+        source.truncate(end.unwrap_or(0));
         self.source = Some(source);
         self
     }
@@ -192,7 +194,8 @@ impl TryFrom<Wire> for UploadState {
             return Err(refuse("the CDN's uploads have an id, and no others"));
         }
         let target: Uri = wire.target.parse().map_err(|_| refuse("its target is no address"))?;
-        if target.scheme().is_none() || target.authority().is_none_or(|a| a.as_str().contains('@')) {
+        if target.scheme().is_none() || target.authority().is_none_or(|a| a.as_str().contains('@'))
+        {
             return Err(refuse("its target is no absolute address without a user name"));
         }
         Ok(Self {

@@ -115,8 +115,7 @@ pub(crate) fn parse_time(text: &str) -> Option<SystemTime> {
     if parts.next().is_some() || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
-    let seconds =
-        days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset;
+    let seconds = days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset;
     let whole = Duration::from_secs(seconds.unsigned_abs());
     let instant = match seconds {
         0.. => SystemTime::UNIX_EPOCH.checked_add(whole)?,
@@ -246,7 +245,8 @@ mod tests {
         assert_eq!(token.header().to_str().unwrap(), "Bearer t");
         assert!(!token.is_fresh(SystemTime::UNIX_EPOCH), "nobody knows until when");
         assert_eq!(token.base(), None);
-        for bad in ["https://u@x.test", "https://x.test/?a", "ftp://x.test", "/x", "nonsense here"] {
+        for bad in ["https://u@x.test", "https://x.test/?a", "ftp://x.test", "/x", "nonsense here"]
+        {
             let body = format!(r#"{{"token":"t","base_url":"{bad}"}}"#);
             assert_eq!(CdnToken::parse(body.as_bytes()).unwrap().base(), None, "{bad}");
         }
@@ -256,7 +256,9 @@ mod tests {
     fn no_token_is_shown() {
         let good = CdnToken::parse(br#"{"token":"hunter2"}"#).unwrap();
         assert!(!format!("{good:?}").contains("hunter2"));
-        for body in [r#""hunter2""#, r#"{"token":5,"x":"hunter2"}"#, r#"{"token":"hunter2\n"}"#, "hunter2"] {
+        for body in
+            [r#""hunter2""#, r#"{"token":5,"x":"hunter2"}"#, r#"{"token":"hunter2\n"}"#, "hunter2"]
+        {
             let error = CdnToken::parse(body.as_bytes()).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
         }

@@ -22,7 +22,8 @@ fn token(base: &str) -> CdnToken {
 }
 
 fn state(route: Route, target: &str, upload_id: Option<&str>) -> UploadState {
-    let addresses = Addresses { target: target.parse().unwrap(), file_url: "https://f.test".into() };
+    let addresses =
+        Addresses { target: target.parse().unwrap(), file_url: "https://f.test".into() };
     let plan = Plan::new(25, 10).unwrap();
     let mut state =
         UploadState::new(route, &label(), plan, addresses, upload_id.map(str::to_owned));
@@ -44,7 +45,11 @@ fn the_number_of_a_part_goes_before_the_query() {
         ("https://x.test/a.png?signature=s%2F&x", None, "https://x.test/a.png/3?signature=s%2F&x"),
         ("https://x.test/a.png", None, "https://x.test/a.png/3"),
         ("https://x.test", None, "https://x.test/3"),
-        ("https://v3.fal.media/a.png", Some("mp/7 7"), "https://v3.fal.media/a.png/multipart/mp%2F7%207/3"),
+        (
+            "https://v3.fal.media/a.png",
+            Some("mp/7 7"),
+            "https://v3.fal.media/a.png/multipart/mp%2F7%207/3",
+        ),
     ] {
         let state = state(Route::Initiate, target, id);
         assert_eq!(step_uri(&state, "3").unwrap(), expected);
@@ -63,7 +68,8 @@ fn lifecycles_go_with_the_first_request_of_each_route() {
         cdn_post(&settings, &token, &label, Some(body())).unwrap(),
         cdn_post(&settings, &token, &label, None).unwrap(),
     ] {
-        let json = r#"{"expiration_duration_seconds":3600,"initial_acl":{"default":"forbid","rules":[]}}"#;
+        let json =
+            r#"{"expiration_duration_seconds":3600,"initial_acl":{"default":"forbid","rules":[]}}"#;
         for name in ["x-fal-object-lifecycle", "x-fal-object-lifecycle-preference"] {
             assert_eq!(request.headers[name], json, "{request:?}");
         }
@@ -91,7 +97,11 @@ fn signed_addresses_get_no_credentials() {
 #[test]
 fn the_older_store_gets_the_key_at_home_only() {
     let (settings, label) = (settings(), label());
-    for (target, is_home) in [("https://rest.fal.ai/u/1", true), ("https://evil.test/u/1", false)] {
+    for (target, is_home) in [
+        ("https://rest.fal.ai/u/1", true),
+        ("https://rest.fal.ai/u/1?signature=s", false),
+        ("https://evil.test/u/1", false),
+    ] {
         let state = state(Route::Gcs, target, None);
         for request in [
             part(&settings, None, &label, &state, 2, body()).unwrap(),
@@ -101,7 +111,10 @@ fn the_older_store_gets_the_key_at_home_only() {
         }
         let request = complete(&settings, None, &state).unwrap();
         let Body::Bytes(body) = request.body else { panic!("it has a body") };
-        assert_eq!(body, r#"{"parts":[{"part_number":1,"etag":"e1"},{"part_number":2,"etag":"e2"},{"part_number":3,"etag":"e3"}]}"#);
+        assert_eq!(
+            body,
+            r#"{"parts":[{"part_number":1,"etag":"e1"},{"part_number":2,"etag":"e2"},{"part_number":3,"etag":"e3"}]}"#
+        );
     }
 }
 
@@ -126,7 +139,11 @@ fn the_token_goes_to_the_cdn_only() {
         for (token, expected) in tokens.iter().zip([for_first, for_second]) {
             let part = part(&settings, Some(token), &label, &state, 1, body());
             let complete = complete(&settings, Some(token), &state);
-            assert_eq!((part.is_ok(), complete.is_ok()), (expected, expected), "{target} {token:?}");
+            assert_eq!(
+                (part.is_ok(), complete.is_ok()),
+                (expected, expected),
+                "{target} {token:?}"
+            );
             if let Ok(part) = part {
                 assert_eq!(part.headers[header::AUTHORIZATION], "Bearer t");
                 assert!(part.headers[header::AUTHORIZATION].is_sensitive());
@@ -156,7 +173,12 @@ fn the_cdn_is_where_the_token_says() {
 #[test]
 fn etags_come_by_body_or_header() {
     #[track_caller]
-    fn check(route: Route, body: &'static str, header: Option<&'static str>, expected: Option<&str>) {
+    fn check(
+        route: Route,
+        body: &'static str,
+        header: Option<&'static str>,
+        expected: Option<&str>,
+    ) {
         let mut response = http::Response::new(Bytes::from_static(body.as_bytes()));
         if let Some(value) = header {
             response.headers_mut().insert(header::ETAG, HeaderValue::from_static(value));
@@ -179,9 +201,11 @@ fn etags_come_by_body_or_header() {
 fn addresses_that_may_not_be_used_are_refused_unseen() {
     let (real, mock) = (Hosts::fal(), Hosts::under("http://127.0.0.1:1").unwrap());
     assert_eq!(read_initiated(&real, JSON).unwrap().file_url, "https://v3.fal.media/f");
-    let plain = String::from_utf8_lossy(JSON).replace("https://v3.fal.media/f?", "http://x.test/f?");
+    let plain =
+        String::from_utf8_lossy(JSON).replace("https://v3.fal.media/f?", "http://x.test/f?");
     assert!(read_initiated(&mock, plain.as_bytes()).is_ok());
-    let user = String::from_utf8_lossy(JSON).replace("https://v3.fal.media/f?", "https://u:p@x.test/f?");
+    let user =
+        String::from_utf8_lossy(JSON).replace("https://v3.fal.media/f?", "https://u:p@x.test/f?");
     for body in [plain, user, r#"{"upload_url":"signature=s"}"#.into(), "signature=s".into()] {
         let error = read_initiated(&real, body.as_bytes()).err().expect(&body);
         assert!(!format!("{error} {error:?}").contains("signature=s"), "{error}");
