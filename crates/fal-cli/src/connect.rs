@@ -2,7 +2,7 @@
 
 use std::env;
 
-use fal_client::{Client, Error, ErrorKind, InputError, RetryPolicy};
+use fal_client::{Client, Error, ErrorKind, InputError, Key, RetryPolicy};
 
 use crate::exit::Exit;
 use crate::flags::Global;
@@ -45,6 +45,17 @@ fn build(global: &Global, attempts: u32) -> Result<Client, Problem> {
         }
         problem
     })
+}
+
+/// The key of the environment alone, if there is one.
+pub(crate) fn key() -> Result<Option<Key>, Problem> {
+    let variable = |name: &str| env::var(name).ok().filter(|value| !value.trim().is_empty());
+    let key = match (variable("FAL_KEY"), variable("FAL_KEY_ID"), variable("FAL_KEY_SECRET")) {
+        (Some(key), _, _) => Key::parse(&key).map(Some),
+        (None, Some(id), Some(secret)) => Key::from_parts(&id, &secret).map(Some),
+        _ => Ok(None),
+    };
+    key.map_err(|error| Problem::new(Exit::Key, error.to_string()).with_hint(KEY_HINT))
 }
 
 fn has_key() -> bool {

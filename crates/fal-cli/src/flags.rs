@@ -1,9 +1,11 @@
 //! The flags of every command, and the help that explains them.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use http::HeaderName;
 
 use crate::{exit, input};
 
@@ -85,6 +87,15 @@ pub(crate) enum Command {
     /// `run` and `submit` do this by themselves for key@file. The addresses are public to whoever
     /// knows them.
     Upload(Upload),
+    /// Serve a proxy that adds the key, for browsers and other programs that must not hold it
+    ///
+    /// Clients send each call here with the real address in x-fal-target-url: `proxyUrl` of fal's own clients,
+    /// `proxy_url` of this one. The key comes from FAL_KEY. Callers must be known: by the secret of
+    /// FAL_PROXY_SECRET (at least 16 characters) as `Authorization: Bearer SECRET` (or `Key SECRET`, which
+    /// is what fal's clients make of their credentials), or by what --auth-url says. Ctrl-C ends it once the
+    /// calls under way are done, a second one at once.
+    #[command(after_help = SEE_MORE)]
+    Proxy(Proxy),
     /// Check what a webhook has received
     #[command(subcommand)]
     Webhook(Webhook),
@@ -258,6 +269,61 @@ pub(crate) struct Cancel {
     pub(crate) handle: String,
 }
 
+/// Flags of `proxy`.
+#[derive(Debug, Args)]
+pub(crate) struct Proxy {
+    /// Listen here; port 0 takes a free one
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8788")]
+    pub(crate) listen: SocketAddr,
+
+    /// Let only these endpoints run, such as fal-ai/flux/**; may be repeated [default: all]
+    #[arg(long = "allow-endpoint", value_name = "GLOB")]
+    pub(crate) endpoints: Vec<String>,
+
+    /// Let calls reach only these addresses, such as queue.fal.run/**; may be repeated; the key goes to fal's
+    /// hosts alone [default: runs, the queue, and the beginning of uploads]
+    #[arg(long = "allow-url", value_name = "GLOB")]
+    pub(crate) urls: Vec<String>,
+
+    /// Give out tokens for realtime too: whoever has one needs the proxy no more until it expires
+    #[arg(long)]
+    pub(crate) allow_tokens: bool,
+
+    /// Look for the secret in this header instead, as it is, without Bearer or Key before it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) require_header: Option<HeaderName>,
+
+    /// Ask this address about every call: it gets a GET with the caller's Authorization, Cookie and Origin, and
+    /// x-fal-target-url; 2xx lets the call through
+    #[arg(long, value_name = "URL")]
+    pub(crate) auth_url: Option<http::Uri>,
+
+    /// Serve whoever comes: all of them spend what the key pays for
+    #[arg(long, conflicts_with_all = ["require_header", "auth_url"])]
+    pub(crate) anonymous: bool,
+
+    /// Let pages of this origin call, such as https://app.example; may be repeated [default: pages that come
+    /// from the proxy's own address]
+    #[arg(long = "origin", value_name = "ORIGIN", value_parser = origin)]
+    pub(crate) origins: Vec<String>,
+
+    /// Forward the caller's own Authorization in place of the key
+    #[arg(long, conflicts_with = "anonymous")]
+    pub(crate) forward_client_auth: bool,
+
+    /// Forward this header of the caller too; may be repeated [default: x-fal-*, Accept, Content-Type]
+    #[arg(long = "forward-header", value_name = "NAME")]
+    pub(crate) forward_headers: Vec<HeaderName>,
+
+    /// Refuse longer bodies with 413, such as 512k or 8m; a body is held in memory before it goes on
+    #[arg(long, value_name = "BYTES", default_value = "32m", value_parser = bytes)]
+    pub(crate) body_max: usize,
+
+    /// Refuse with the codes of the documented formula (405, 412, 415) instead of those of fal's library (400)
+    #[arg(long)]
+    pub(crate) documented_codes: bool,
+}
+
 /// What can be done with deliveries.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Webhook {
@@ -333,6 +399,27 @@ fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * factor).map_err(|error| error.to_string())
 }
 
+/// Reads `4096`, `512k`, `8m`.
+fn bytes(text: &str) -> Result<usize, String> {
+    let (number, shift) = match text.as_bytes().last() {
+        Some(b'k' | b'K') => (&text[..text.len() - 1], 10),
+        Some(b'm' | b'M') => (&text[..text.len() - 1], 20),
+        _ => (text, 0),
+    };
+    let number = number.parse::<usize>().ok().and_then(|number| number.checked_mul(1 << shift));
+    number.ok_or_else(|| "give a number of bytes, with k or m for more, such as 8m".to_owned())
+}
+
+/// Reads `https://app.example` or `http://localhost:3000`.
+fn origin(text: &str) -> Result<String, String> {
+    let text = text.trim_end_matches('/').to_ascii_lowercase();
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    match rest {
+        Some(rest) if !rest.is_empty() && !rest.contains(['/', '@', '*', '?', ' ']) => Ok(text),
+        _ => Err("give scheme and host, such as https://app.example".to_owned()),
+    }
+}
+
 /// Reads `name: value`.
 fn header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or("give it as 'name: value'")?;
@@ -397,5 +484,13 @@ mod tests {
         }
         assert_eq!(header("X-A: b: c"), Ok(("X-A".to_owned(), "b: c".to_owned())));
         header("none").unwrap_err();
+        assert_eq!((bytes("7"), bytes("2k"), bytes("8M")), (Ok(7), Ok(2048), Ok(8 << 20)));
+        for bad in ["", "k", "1g", "-1", "99999999999999999999m"] {
+            bytes(bad).unwrap_err();
+        }
+        assert_eq!(origin("https://App.example/"), Ok("https://app.example".to_owned()));
+        for bad in ["app.example", "https://", "*", "https://a/b", "https://*.a", "ftp://a"] {
+            origin(bad).unwrap_err();
+        }
     }
 }

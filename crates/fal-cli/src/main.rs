@@ -10,6 +10,7 @@ mod job;
 mod job_name;
 mod json;
 mod problem;
+mod proxy;
 mod run;
 mod save;
 mod show;
@@ -60,6 +61,7 @@ async fn perform(flags: Flags, show: &mut Show) -> Result<Exit, Problem> {
         Command::Result(flags) => job::result(global, flags, show).await,
         Command::Cancel(flags) => job::cancel(global, flags, show).await,
         Command::Upload(flags) => upload::upload(global, flags, show).await,
+        Command::Proxy(flags) => proxy::proxy(global, flags, show).await,
         Command::Webhook(flags) => webhook::webhook(global, flags, show).await,
     }
 }

@@ -3,6 +3,8 @@
 mod demo;
 mod jobs;
 mod problems;
+mod proxy;
+mod proxy_js;
 mod run;
 mod service;
 mod stop;
