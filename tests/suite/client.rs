@@ -6,6 +6,7 @@ mod calls;
 mod custom;
 mod endings;
 mod files;
+mod platform;
 mod proxy;
 mod streams;
 mod wire;

@@ -2,6 +2,7 @@
 
 mod endpoint;
 mod errors;
+mod platform;
 mod proxy;
 mod sse;
 mod webhook;
@@ -62,6 +63,7 @@ fn runner(area: &str) -> Run {
     match area {
         "endpoint" => endpoint::run,
         "errors" => errors::run,
+        "platform" => platform::run,
         "proxy" => proxy::run,
         "sse" => sse::run,
         "webhook" => webhook::run,

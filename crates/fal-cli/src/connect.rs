@@ -2,7 +2,7 @@
 
 use std::env;
 
-use fal_client::{Client, Error, ErrorKind, InputError, Key, RetryPolicy};
+use fal_client::{Builder, Client, Credentials, Error, ErrorKind, InputError, Key, RetryPolicy};
 
 use crate::exit::Exit;
 use crate::flags::Global;
@@ -21,8 +21,19 @@ pub(crate) fn quick_client(global: &Global) -> Result<Client, Problem> {
     build(global, ATTEMPTS_QUICK)
 }
 
+/// A client for questions that anybody may ask: with the key if there is one.
+pub(crate) fn open_client(global: &Global) -> Result<Client, Problem> {
+    let builder = Client::builder();
+    let builder = if has_key() { builder } else { builder.credentials(Credentials::Anonymous) };
+    build_on(builder, global, ATTEMPTS_QUICK)
+}
+
 fn build(global: &Global, attempts: u32) -> Result<Client, Problem> {
-    let mut builder = Client::builder().retry(RetryPolicy::default().with_attempts_read(attempts));
+    build_on(Client::builder(), global, attempts)
+}
+
+fn build_on(builder: Builder, global: &Global, attempts: u32) -> Result<Client, Problem> {
+    let mut builder = builder.retry(RetryPolicy::default().with_attempts_read(attempts));
     if let Some(base) = &global.base_url {
         builder = builder.base_url(base);
     }

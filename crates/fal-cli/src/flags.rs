@@ -87,6 +87,18 @@ pub(crate) enum Command {
     /// `run` and `submit` do this by themselves for key@file. The addresses are public to whoever
     /// knows them.
     Upload(Upload),
+    /// Find models; needs no key
+    ///
+    /// Words are looked for in name, description and category. With -r it prints the ids alone, one per line.
+    Models(Models),
+    /// Show what a model takes and gives: types, defaults, ranges, choices; needs no key
+    ///
+    /// With -r it prints the model's OpenAPI document as it came; the line of --json has it as `document`.
+    Schema(SchemaFlags),
+    /// Tell what models cost per unit, and with --calls or --units what so many would cost
+    Pricing(Pricing),
+    /// Tell how many requests wait for an app of your own
+    Queue(Queue),
     /// Serve a proxy that adds the key, for browsers and other programs that must not hold it
     ///
     /// Clients send each call here with the real address in x-fal-target-url: `proxyUrl` of fal's own clients,
@@ -269,6 +281,74 @@ pub(crate) struct Cancel {
     pub(crate) handle: String,
 }
 
+/// Flags of `models`.
+#[derive(Debug, Args)]
+pub(crate) struct Models {
+    /// What to look for [default: everything]
+    #[arg(value_name = "WORD")]
+    pub(crate) words: Vec<String>,
+
+    /// Only this category, such as text-to-image
+    #[arg(long, value_name = "NAME")]
+    pub(crate) category: Option<String>,
+
+    /// Only models of this status [default: all]
+    #[arg(long, value_name = "WHICH")]
+    pub(crate) status: Option<ModelStatus>,
+
+    /// Show at most so many, 1 to 100000
+    #[arg(long, value_name = "N", default_value = "20", value_parser = limit)]
+    pub(crate) limit: usize,
+}
+
+/// Whether a model is there to stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ModelStatus {
+    /// It is
+    Active,
+    /// It will go
+    Deprecated,
+}
+
+impl ModelStatus {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Deprecated => "deprecated",
+        }
+    }
+}
+
+/// Flags of `schema`.
+#[derive(Debug, Args)]
+pub(crate) struct SchemaFlags {
+    /// The model, such as fal-ai/flux/dev
+    pub(crate) endpoint: String,
+}
+
+/// Flags of `pricing`.
+#[derive(Debug, Args)]
+pub(crate) struct Pricing {
+    /// The models
+    #[arg(value_name = "ENDPOINT", required = true)]
+    pub(crate) endpoints: Vec<String>,
+
+    /// Estimate what so many calls of each cost, by what calls have cost this account
+    #[arg(long, value_name = "N", conflicts_with = "units")]
+    pub(crate) calls: Option<u64>,
+
+    /// Estimate what so many units of each cost
+    #[arg(long, value_name = "X")]
+    pub(crate) units: Option<f64>,
+}
+
+/// Flags of `queue`.
+#[derive(Debug, Args)]
+pub(crate) struct Queue {
+    /// The app: OWNER/NAME
+    pub(crate) app: String,
+}
+
 /// Flags of `proxy`.
 #[derive(Debug, Args)]
 pub(crate) struct Proxy {
@@ -397,6 +477,14 @@ fn duration(text: &str) -> Result<Duration, String> {
     };
     let number: f64 = number.parse().map_err(|_| format!("{number:?} is not a number"))?;
     Duration::try_from_secs_f64(number * factor).map_err(|error| error.to_string())
+}
+
+/// Reads a number of entries.
+fn limit(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(limit @ 1..=100_000) => Ok(limit),
+        _ => Err("give a number from 1 to 100000".to_owned()),
+    }
 }
 
 /// Reads `4096`, `512k`, `8m`.

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod args;
+mod catalog;
 mod connect;
 mod demo;
 mod exit;
@@ -13,9 +14,11 @@ mod problem;
 mod proxy;
 mod run;
 mod save;
+mod schema;
 mod show;
 mod signals;
 mod stream;
+mod table;
 mod upload;
 mod webhook;
 
@@ -61,6 +64,10 @@ async fn perform(flags: Flags, show: &mut Show) -> Result<Exit, Problem> {
         Command::Result(flags) => job::result(global, flags, show).await,
         Command::Cancel(flags) => job::cancel(global, flags, show).await,
         Command::Upload(flags) => upload::upload(global, flags, show).await,
+        Command::Models(flags) => catalog::models(global, flags, show).await,
+        Command::Schema(flags) => schema::schema(global, flags, show).await,
+        Command::Pricing(flags) => catalog::pricing(global, flags, show).await,
+        Command::Queue(flags) => catalog::queue(global, flags, show).await,
         Command::Proxy(flags) => proxy::proxy(global, flags, show).await,
         Command::Webhook(flags) => webhook::webhook(global, flags, show).await,
     }

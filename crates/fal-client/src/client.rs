@@ -13,6 +13,7 @@ use http::HeaderValue;
 
 use crate::download::Download;
 use crate::error::Error;
+use crate::platform::Platform;
 use crate::proxy::ProxyConfig;
 use crate::queue::Queue;
 use crate::run::Run;
@@ -109,6 +110,12 @@ impl Client {
     /// Fetches a file that an output names. Takes data URIs too. Sends no credentials.
     pub fn download(&self, url: impl Into<String>) -> Download {
         Download::new(self.clone(), url.into())
+    }
+
+    /// The platform API: the catalogue, prices, request history, and the storage of the account.
+    #[must_use]
+    pub fn platform(&self) -> Platform {
+        Platform::new(self.clone())
     }
 
     /// Verifies what webhooks receive. Clones of a client share the keys for it.

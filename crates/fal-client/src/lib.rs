@@ -13,6 +13,7 @@ mod machines;
 mod media;
 mod output;
 mod plan;
+pub mod platform;
 mod prepare;
 mod proxy;
 mod queue;

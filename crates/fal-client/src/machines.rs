@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use fal_protocol::machine::{AttemptFailed, Output};
 use fal_protocol::wire::{ExchangeId, Failure, Head, Response};
-use fal_protocol::{Answer, Error, queue, run, stream, upload};
+use fal_protocol::{Answer, Error, platform, queue, run, stream, upload};
 
 pub(crate) trait Machine: Send + Unpin {
     type Event;
@@ -60,6 +60,7 @@ macro_rules! machine {
     };
 }
 
+machine!(platform::Ask, AttemptFailed, Answer, {});
 machine!(run::Run, AttemptFailed, Answer, {});
 machine!(queue::Submit, queue::Event, queue::Handle, {});
 machine!(queue::Check, queue::Event, queue::Status, {});

@@ -14,6 +14,7 @@ pub mod hosts;
 pub mod lifecycle;
 pub mod machine;
 pub mod options;
+pub mod platform;
 pub mod proxy;
 pub mod queue;
 pub mod rand;

@@ -184,7 +184,7 @@ impl Acl {
         self
     }
 
-    fn json(&self) -> Result<Value, InputError> {
+    pub(crate) fn json(&self) -> Result<Value, InputError> {
         if self.rules.len() > RULES_MAX {
             let problem = format_args!("there may be at most {RULES_MAX} rules");
             return Err(InputError::option("acl", problem));

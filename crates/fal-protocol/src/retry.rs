@@ -46,6 +46,8 @@ pub enum Purpose {
     Complete,
     /// Reading the keys with which webhooks are signed.
     Keys,
+    /// Reading or setting what the platform API holds: asking twice is harmless.
+    Platform,
     /// Asking for a short-lived token: one that is not used costs nothing.
     Token,
     /// Opening a WebSocket: nothing is paid for before an input goes over it.
@@ -282,9 +284,12 @@ pub fn is_ingress(response: &Response) -> bool {
 
 fn error_type(response: &Response) -> Option<ErrorType> {
     let header = response.headers().get(headers::ERROR_TYPE).and_then(|value| value.to_str().ok());
-    let body = fal_body(response);
-    let name = body.as_ref().and_then(|body| body.get("error_type")?.as_str()).or(header)?;
-    Some(ErrorType::new(name))
+    let body: Option<Value> = serde_json::from_slice(response.body()).ok();
+    // The platform API has it one level down.
+    let name = body.as_ref().and_then(|body| {
+        body.get("error_type").or_else(|| body.get("error")?.get("type"))?.as_str()
+    });
+    name.or(header).map(ErrorType::new)
 }
 
 /// The body, if it is JSON in a form that fal's own errors have.

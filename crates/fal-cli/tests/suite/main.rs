@@ -1,5 +1,6 @@
 //! The real binary against a mock in this process.
 
+mod catalog;
 mod demo;
 mod jobs;
 mod problems;

@@ -11,9 +11,9 @@ use crate::wire::display_status;
 
 /// The service refused a call, or a job failed.
 ///
-/// Both documented bodies become this type: a list under `detail` (the model's own errors, by field)
-/// and a text with `error_type` (fal's infrastructure). So do older shapes, HTML pages of a proxy
-/// and empty bodies.
+/// All documented bodies become this type: a list under `detail` (the model's own errors, by field),
+/// a text with `error_type` (fal's infrastructure), and an object under `error` (the platform API). So do
+/// older shapes, HTML pages of a proxy and empty bodies.
 ///
 /// Source: docs.fal.ai/documentation/model-apis/errors and …/request-errors (documented).
 #[derive(Clone, PartialEq)]
@@ -118,8 +118,16 @@ impl ApiError {
         let Value::Object(object) = json else {
             return json.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
         };
-        if let Some(name) = object.get("error_type").and_then(Value::as_str) {
+        // The platform API puts all of it one level down.
+        let inner = object.get("error");
+        let text = |name: &str| inner?.get(name).and_then(Value::as_str);
+        if let Some(name) =
+            object.get("error_type").and_then(Value::as_str).or_else(|| text("type"))
+        {
             self.error_type = Some(ErrorType::new(name));
+        }
+        if self.request_id.is_none() {
+            self.request_id = text("request_id").filter(|id| !id.is_empty()).map(Into::into);
         }
         let named = match object.get("detail") {
             Some(Value::Array(items)) => {
@@ -317,6 +325,18 @@ error_types! {
     BAD_REQUEST = "bad_request", Some(false);
     /// Too many simultaneous requests of one account, on direct runs. 429.
     CONCURRENT_REQUESTS_LIMIT = "concurrent_requests_limit", Some(true);
+    /// The platform API cannot do anything with these parameters. 400, 409, 422.
+    VALIDATION_ERROR = "validation_error", Some(false);
+    /// The platform API does not accept the key, or the key may not do this. 401, 403.
+    AUTHORIZATION_ERROR = "authorization_error", Some(false);
+    /// The platform API does not know this. 404.
+    NOT_FOUND = "not_found", Some(false);
+    /// Too many questions to the platform API. 429.
+    RATE_LIMITED = "rate_limited", Some(true);
+    /// The platform API failed. 500, 502.
+    SERVER_ERROR = "server_error", Some(true);
+    /// The platform API does not do this yet.
+    NOT_IMPLEMENTED = "not_implemented", Some(false);
     /// A required field is absent. 422.
     MISSING = "missing", Some(false);
     /// A safety filter refused the input or the output. 422.

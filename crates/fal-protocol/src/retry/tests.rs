@@ -18,7 +18,7 @@ const PAGE: &str = "<html><body>nginx</body></html>";
 
 #[test]
 fn table_of_answers() {
-    use Purpose::{Cancel, Put, Result, Run, Status, Submit};
+    use Purpose::{Cancel, Platform, Put, Result, Run, Status, Submit};
     let id = ("x-fal-request-id", "r");
     let typed = r#"{"detail":"x","error_type":"runner_disconnected"}"#;
     for (purpose, status, headers, body, verdict) in [
@@ -45,6 +45,13 @@ fn table_of_answers() {
         (Cancel, 400, vec![], r#"{"status":"ALREADY_COMPLETED"}"#, NO),
         (Put, 500, vec![], "", YES),
         (Put, 403, vec![], "", NO),
+        (Platform, 429, vec![], r#"{"error":{"type":"rate_limited","message":"m"}}"#, YES),
+        (Platform, 500, vec![], r#"{"error":{"type":"server_error","message":"m"}}"#, YES),
+        (Platform, 500, vec![], r#"{"error":{"type":"not_implemented","message":"m"}}"#, NO),
+        (Platform, 502, vec![], PAGE, YES),
+        (Platform, 400, vec![], r#"{"error":{"type":"validation_error","message":"m"}}"#, NO),
+        (Platform, 404, vec![], r#"{"error":{"type":"not_found","message":"m"}}"#, NO),
+        (Run, 500, vec![], r#"{"error":{"type":"server_error","message":"m"}}"#, NO),
         (Result, 503, vec![], PAGE, YES),
         (Result, 503, vec![id], typed, NO),
         (Result, 503, vec![id, ("x-fal-needs-retry", "1")], "", NO),

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use super::driver::Machine;
 use super::service;
 use crate::machine::{AttemptFailed, Output};
+use crate::platform::{Ask, Estimate, ModelsQuery, Question};
 use crate::queue::{
     Cancel, CancelOutcome, Check, CheckConfig, Completed, Event, Fetch, FetchConfig, Finished,
     Handle, OnDeadline, Status, Submit, SubmitConfig, Subscribe, SubscribeConfig, Watch,
@@ -61,6 +62,7 @@ macro_rules! streaming_machine {
     };
 }
 
+machine!(Ask, AttemptFailed, Answer);
 machine!(Run, AttemptFailed, Answer);
 machine!(Submit, Event, Handle);
 machine!(Fetch, Event, Answer);
@@ -113,6 +115,16 @@ impl Start {
             config.method = http::Method::GET;
         }
         Run::new(self.now, self.seed, &self.settings, config).unwrap()
+    }
+
+    pub(super) fn ask(&self) -> Ask {
+        let question = match self.is_eager {
+            true => Question::models(&ModelsQuery::default()),
+            false => {
+                Question::estimate(&Estimate::Calls(vec![("fal-ai/flux/dev".parse().unwrap(), 1)]))
+            }
+        };
+        Ask::new(self.now, self.seed, &self.settings, question.unwrap(), self.deadline).unwrap()
     }
 
     pub(super) fn stream(&self) -> Stream {

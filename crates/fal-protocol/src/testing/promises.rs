@@ -52,6 +52,7 @@ proptest! {
     #[test]
     fn never_hangs(mut knobs in knobs(), steps in steps(), deadline in 0_u64..200_000) {
         knobs.deadline_ms = Some(deadline);
+        assert_ends_in_time(Start::ask, &knobs, &steps);
         assert_ends_in_time(Start::run, &knobs, &steps);
         assert_ends_in_time(Start::stream, &knobs, &steps);
         assert_ends_in_time(Start::submit, &knobs, &steps);

@@ -89,6 +89,7 @@ macro_rules! contract {
 }
 
 contract!(
+    ask_keeps_the_contract: ask,
     run_keeps_the_contract: run,
     stream_keeps_the_contract: stream,
     submit_keeps_the_contract: submit,

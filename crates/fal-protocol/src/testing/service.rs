@@ -26,6 +26,7 @@ pub(super) enum Asked {
     Put,
     Token,
     Complete,
+    Platform,
 }
 
 pub(super) fn asked(request: &Request) -> Asked {
@@ -42,6 +43,7 @@ pub(super) fn asked(request: &Request) -> Asked {
         _ if is(Method::POST) && path.ends_with("/complete") => Asked::Complete,
         _ if is(Method::POST) && is_number(path) => Asked::Place,
         _ if is(Method::PUT) && path.ends_with("/cancel") => Asked::Cancel,
+        _ if path.starts_with("/v1/") => Asked::Platform,
         _ if is(Method::PUT) => Asked::Put,
         _ if path.ends_with("/status/stream") => Asked::Stream,
         _ if path.ends_with("/status") => Asked::Status,
@@ -95,6 +97,7 @@ pub(super) fn fitting(request: &Request, pick: usize) -> Response {
         Asked::Complete => {
             one_of(&[(200, "{}"), (204, ""), (404, r#"{"detail":"unknown upload"}"#)])
         }
+        Asked::Platform => one_of(&[(200, r#"{"models":[],"has_more":false}"#), (204, "")]),
     }
 }
 

@@ -22,6 +22,11 @@ fn table_of_run() {
 }
 
 #[test]
+fn table_of_ask() {
+    compare(include_str!("../platform/ask.rs"), &observe(Start::ask));
+}
+
+#[test]
 fn table_of_submit() {
     compare(include_str!("../queue/submit.rs"), &observe(Start::submit));
 }

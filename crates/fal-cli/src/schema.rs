@@ -1,0 +1,306 @@
+//! `schema`: what a model takes and gives.
+
+use fal_client::platform::Document;
+use fal_protocol::schema::{Field, ModelSchema, Schema, Types};
+use serde_json::Value;
+
+use crate::connect;
+use crate::exit::Exit;
+use crate::flags::{Global, SchemaFlags};
+use crate::json;
+use crate::problem::Problem;
+use crate::show::Show;
+use crate::table::Table;
+
+pub(crate) async fn schema(
+    global: &Global,
+    flags: SchemaFlags,
+    show: &mut Show,
+) -> Result<Exit, Problem> {
+    let client = connect::open_client(global)?;
+    show.doing("asking for the model's document");
+    let model = client.platform().model(&flags.endpoint, true).await;
+    let model = model.map_err(|error| Problem::of(error, global))?;
+    let endpoint = flags.endpoint.as_str();
+    let Some(model) = model else {
+        return Err(Problem::new(Exit::Refused, format!("the service knows no model {endpoint}"))
+            .with_hint("fal-cli models WORDS finds models"));
+    };
+    let document = match model.openapi {
+        Some(Ok(document)) => document,
+        Some(Err(error)) => return Err(no_document(endpoint, &error.to_string())),
+        None => return Err(no_document(endpoint, "it sent none")),
+    };
+    let schema = document.schema().map_err(|error| no_document(endpoint, &error.to_string()))?;
+    tell(endpoint, &document, &schema, show);
+    Ok(Exit::Ok)
+}
+
+fn no_document(endpoint: &str, why: &str) -> Problem {
+    Problem::new(Exit::Failed, format!("the service has no document of {endpoint}: {why}"))
+}
+
+fn tell(endpoint: &str, document: &Document, schema: &ModelSchema, show: &mut Show) {
+    let line = show.new_line("result").with("endpoint_id", endpoint);
+    let line = line.raw("document", &json::compact(document.as_str()));
+    show.answer(line, &explain(endpoint, schema), document.as_str());
+}
+
+/// The document in words.
+fn explain(endpoint: &str, model: &ModelSchema) -> String {
+    let mut text = endpoint.to_owned();
+    if let Some(category) = model.category().filter(|category| !category.is_empty()) {
+        text.push_str(&format!("  ({category})"));
+    }
+    text.push_str("\n\ntakes (* must be given):\n");
+    text.push_str(&fields(model.input(), true).to_string());
+    text.push_str("\n\ngives:\n");
+    text.push_str(&fields(model.output(), false).to_string());
+    let required = model.input().resolved().fields().filter(|field| field.is_required);
+    let given: Vec<String> = required.map(|field| format!(" {}=…", field.name)).collect();
+    text.push_str(&format!("\n\nfal-cli run {endpoint}{}", given.concat()));
+    text
+}
+
+fn fields(schema: Schema<'_>, is_input: bool) -> Table {
+    let mut table = Table::indented(2);
+    add_fields(&mut table, "", schema, is_input, 0);
+    table
+}
+
+/// A row for each field, and for those inside it, under the names that `key=value` takes.
+fn add_fields(table: &mut Table, prefix: &str, schema: Schema<'_>, is_input: bool, depth: usize) {
+    for field in schema.resolved().fields() {
+        let Field { name, is_required, schema, .. } = field;
+        let path = format!("{prefix}{name}");
+        let shown = format!("{path}{}", if is_required && is_input { "*" } else { "" });
+        let default = schema.default().filter(|default| !default.is_null() && is_input);
+        let default = default.map(|value| format!("[{}]", shown_value(value))).unwrap_or_default();
+        let mut rest = default;
+        if is_input {
+            for part in [allowed(schema), about(schema)] {
+                if !part.is_empty() {
+                    rest.push_str(if rest.is_empty() { "" } else { "  " });
+                    rest.push_str(&part);
+                }
+            }
+        }
+        table.row([&*shown, &kinds(schema), &rest]);
+        if depth < DEPTH_MAX
+            && let Some((inner, suffix)) = inner(schema)
+        {
+            add_fields(table, &format!("{path}{suffix}."), inner, is_input, depth + 1);
+        }
+    }
+}
+
+/// The object inside a field: itself, one of its alternatives, or what its list holds.
+fn inner(schema: Schema<'_>) -> Option<(Schema<'_>, &'static str)> {
+    let schema = schema.resolved();
+    if schema.fields().len() > 0 {
+        return Some((schema, ""));
+    }
+    if let Some(items) = schema.items().map(Schema::resolved)
+        && items.fields().len() > 0
+    {
+        return Some((items, "[]"));
+    }
+    schema.alternatives().find_map(|alternative| {
+        let alternative = alternative.resolved();
+        if alternative.fields().len() > 0 {
+            return Some((alternative, ""));
+        }
+        let items = alternative.items()?.resolved();
+        (items.fields().len() > 0).then_some((items, "[]"))
+    })
+}
+
+/// The types of a field: `integer`, `string | null`, `list of Image`.
+fn kinds(schema: Schema<'_>) -> String {
+    let mut words = Vec::new();
+    add_kinds(&mut words, schema, 0);
+    words.dedup();
+    words.join(" | ")
+}
+
+fn add_kinds(words: &mut Vec<String>, schema: Schema<'_>, depth: usize) {
+    let own_format = schema.format();
+    let schema = schema.resolved();
+    if schema.alternatives().len() > 0 && depth < DEPTH_MAX {
+        schema.alternatives().for_each(|inner| add_kinds(words, inner, depth + 1));
+        return;
+    }
+    let types = schema.types();
+    if types == Types::ANY {
+        return words.push("anything".to_owned());
+    }
+    let format = own_format.or_else(|| schema.format());
+    for (kind, word) in [
+        (Types::STRING, if format == Some("uri") { "url" } else { "string" }),
+        (Types::INTEGER, "integer"),
+        (Types::NUMBER, "number"),
+        (Types::BOOLEAN, "boolean"),
+        (Types::ARRAY, "list"),
+        (Types::OBJECT, "object"),
+        (Types::NULL, "null"),
+    ] {
+        // A number may be an integer too, which need not be said.
+        let is_said = kind == Types::INTEGER && types.has(Types::NUMBER);
+        if !types.has(kind) || is_said {
+            continue;
+        }
+        words.push(match kind {
+            Types::ARRAY => match schema.items().filter(|_| depth < DEPTH_MAX) {
+                Some(items) => format!("list of {}", kinds_of_items(items, depth)),
+                None => "list".to_owned(),
+            },
+            Types::OBJECT => schema.component().unwrap_or(word).to_owned(),
+            _ => word.to_owned(),
+        });
+    }
+}
+
+fn kinds_of_items(items: Schema<'_>, depth: usize) -> String {
+    let mut words = Vec::new();
+    add_kinds(&mut words, items, depth + 1);
+    words.dedup();
+    if words.len() > 1 { format!("({})", words.join(" | ")) } else { words.concat() }
+}
+
+/// What values may be: choices, ranges, lengths.
+fn allowed(schema: Schema<'_>) -> String {
+    let mut parts = Vec::new();
+    add_allowed(&mut parts, schema, 0);
+    parts.dedup();
+    parts.join("; ")
+}
+
+fn add_allowed(parts: &mut Vec<String>, schema: Schema<'_>, depth: usize) {
+    let schema = schema.resolved();
+    if depth < DEPTH_MAX {
+        schema.alternatives().for_each(|inner| add_allowed(parts, inner, depth + 1));
+    }
+    if let Some(choices) = schema.choices() {
+        let shown: Vec<String> = choices.iter().take(CHOICES_MAX).map(shown_value).collect();
+        let more = choices.len().saturating_sub(shown.len());
+        let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+        parts.push(shown.join(", ") + &more);
+    }
+    let bounds = schema.bounds();
+    match (&bounds.minimum, &bounds.maximum) {
+        (Some(min), Some(max)) => parts.push(format!("{min} to {max}")),
+        (Some(min), None) => parts.push(format!("{min} or more")),
+        (None, Some(max)) => parts.push(format!("{max} or less")),
+        (None, None) => {}
+    }
+    if let Some(above) = &bounds.above {
+        parts.push(format!("above {above}"));
+    }
+    if let Some(below) = &bounds.below {
+        parts.push(format!("below {below}"));
+    }
+    if let Some(step) = &bounds.multiple_of {
+        parts.push(format!("a multiple of {step}"));
+    }
+    for (size, what) in [(schema.length(), "characters"), (schema.items_count(), "elements")] {
+        match (size.min, size.max) {
+            (0, None) => {}
+            (0, Some(max)) => parts.push(format!("up to {max} {what}")),
+            (min, None) => parts.push(format!("{min} {what} or more")),
+            (min, Some(max)) => parts.push(format!("{min} to {max} {what}")),
+        }
+    }
+}
+
+/// The first line of the author's words, cut.
+fn about(schema: Schema<'_>) -> String {
+    let text = schema.description().or_else(|| schema.resolved().description());
+    let line = text.unwrap_or_default().trim().lines().next().unwrap_or_default();
+    let cut: String = line.chars().take(ABOUT_CHARS_MAX).collect();
+    if cut.len() < line.len() { cut + "…" } else { cut }
+}
+
+fn shown_value(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// How far objects inside objects are looked into. Models nest three deep.
+const DEPTH_MAX: usize = 3;
+/// Choices that are listed: the longest lists are of voices, and have hundreds.
+const CHOICES_MAX: usize = 24;
+/// How much of the author's words fits beside the rest.
+const ABOUT_CHARS_MAX: usize = 72;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(properties: &Value, expected: &[&str]) {
+        let document = json!({
+            "paths": { "/acme/paint": { "post": { "requestBody": { "content": { "application/json": {
+                "schema": { "$ref": "#/components/schemas/PaintInput" }
+            } } } } } },
+            "components": { "schemas": {
+                "PaintInput": { "type": "object", "required": ["prompt"], "properties": properties },
+                "Size": { "type": "object", "properties": {
+                    "width": { "type": "integer", "exclusiveMinimum": 0, "maximum": 14142, "default": 512 }
+                } }
+            } }
+        });
+        let schema = ModelSchema::from_value(&document).unwrap();
+        let table = fields(schema.input(), true).to_string();
+        let lines: Vec<String> = table
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect();
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn fields_are_told_with_all_that_a_caller_must_know() {
+        let properties = json!({
+            "prompt": { "type": "string", "minLength": 1, "maxLength": 9, "description": "What to paint.\nMore." },
+            "steps": { "type": "integer", "minimum": 1, "maximum": 50, "default": 28 },
+            "format": { "enum": ["jpeg", "png"], "type": "string", "default": "jpeg" },
+            "seed": { "anyOf": [{ "type": "integer" }, { "type": "null" }] },
+            "size": { "anyOf": [{ "$ref": "#/components/schemas/Size" }, { "enum": ["square"], "type": "string" }] },
+            "urls": { "type": "array", "items": { "type": "string", "format": "uri" }, "maxItems": 3 },
+            "any": {}
+        });
+        check(
+            &properties,
+            &[
+                "prompt* string 1 to 9 characters What to paint.",
+                "any anything",
+                "format string [jpeg] jpeg, png",
+                "seed integer | null",
+                "size Size | string square",
+                "size.width integer [512] 14142 or less; above 0",
+                "steps integer [28] 1 to 50",
+                "urls list of url up to 3 elements",
+            ],
+        );
+    }
+
+    #[test]
+    fn objects_that_hold_themselves_end() {
+        let document = json!({
+            "paths": { "/acme/paint": { "post": { "requestBody": { "content": { "application/json": {
+                "schema": { "$ref": "#/components/schemas/Node" }
+            } } } } } },
+            "components": { "schemas": { "Node": { "type": "object", "properties": {
+                "next": { "$ref": "#/components/schemas/Node" },
+                "all": { "type": "array", "items": { "$ref": "#/components/schemas/Node" } }
+            } } } }
+        });
+        let schema = ModelSchema::from_value(&document).unwrap();
+        let rows = fields(schema.input(), true).to_string().lines().count();
+        assert_eq!(rows, 2 + 4 + 8 + 16);
+    }
+}
