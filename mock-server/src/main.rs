@@ -62,7 +62,10 @@ fn builder(flags: &Service) -> fal_mock::Builder {
     if flags.instant {
         builder = builder.instant();
     }
-    builder
+    if let Some(dir) = &flags.spool_dir {
+        builder = builder.spool_dir(dir.clone());
+    }
+    builder.spool_bytes(flags.spool_bytes)
 }
 
 async fn run(flags: Serve) -> ExitCode {
@@ -292,6 +295,15 @@ struct Service {
     #[arg(long, value_name = "DIR")]
     ca_dir: Option<PathBuf>,
 
+    /// Where uploads of more than 1 MiB are kept, in a file without a name. Default: the system's folder for
+    /// temporary files.
+    #[arg(long, value_name = "DIR")]
+    spool_dir: Option<PathBuf>,
+
+    /// How much of uploads is kept there; beyond it the oldest file goes.
+    #[arg(long, default_value = "16G", value_parser = size, value_name = "SIZE")]
+    spool_bytes: u64,
+
     /// Let requests that use the mock as their proxy through to hosts that are not fal's.
     #[arg(long)]
     passthrough: bool,
@@ -330,12 +342,27 @@ Examples:
   curl -H 'Authorization: Key any:key' -d '{\"prompt\":\"a cat\"}' \\
     http://127.0.0.1:8787/fal.run/fal-ai/flux/dev
 
-TIME is a number with ms, s, m or h, such as 200ms or 1.5s.
+TIME is a number with ms, s, m or h, such as 200ms or 1.5s. SIZE is one with K, M or G, such as 512M.
 Exit codes: 0 after Ctrl-C or SIGTERM, 2 when it cannot listen, or a flag or a document is wrong. Those of
 exec and env stand in their own help.";
 
 /// The exit code for a taken port; clap uses the same for wrong flags.
 const EXIT_CANNOT_LISTEN: u8 = 2;
+
+/// Reads `512M`, `16G`, or a number of bytes.
+fn size(text: &str) -> Result<u64, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let factor: u64 = match unit {
+        "" => 1,
+        "K" => 1 << 10,
+        "M" => 1 << 20,
+        "G" => 1 << 30,
+        _ => return Err("give a whole number with K, M or G, such as 512M".to_owned()),
+    };
+    let number: u64 = number.parse().map_err(|_| format!("{number:?} is not a number"))?;
+    number.checked_mul(factor).ok_or_else(|| "that is too much".to_owned())
+}
 
 /// Reads `200ms`, `1.5s`, `2m`, `1h` or plain `0`.
 fn duration(text: &str) -> Result<Duration, String> {
@@ -386,6 +413,13 @@ mod tests {
         {
             assert!(Cli::try_parse_from(std::iter::once(&"fal-mock").chain(wrong)).is_err());
         }
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        let sizes = ["5", "2K", "3M", "1G"].map(|text| size(text).ok());
+        assert_eq!(sizes, [5, 2 << 10, 3 << 20, 1 << 30].map(Some));
+        assert_eq!(["", "G", "1.5G", "1T", "-1", "99999999999G"].map(|t| size(t).ok()), [None; 6]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use tokio::task::JoinHandle;
 
 use crate::environment::Environment;
-use crate::http::{self, Gate, Refused, Seen, Shared};
+use crate::http::{self, Gate, Refused, Seen, Shared, Spool};
 use crate::load::Source;
 use crate::model::{
     Catalog, Config, Control, Counters, DeliveryView, Door, Failure, FileView, JobView, Loaded,
@@ -48,6 +48,7 @@ impl MockFal {
             host: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: 0,
             ca_dir: None,
+            spool_dir: None,
             passthrough: false,
         }
     }
@@ -216,6 +217,7 @@ pub struct Builder {
     host: IpAddr,
     port: u16,
     ca_dir: Option<PathBuf>,
+    spool_dir: Option<PathBuf>,
     passthrough: bool,
 }
 
@@ -328,11 +330,25 @@ impl Builder {
         self
     }
 
+    /// Where uploads of more than 1 MiB are kept, in a file without a name. Default: the system's folder for
+    /// temporary files.
+    pub fn spool_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.spool_dir = Some(dir.into());
+        self
+    }
+
+    /// How many bytes of uploads are kept there; beyond it the oldest file goes. Default: 16 GiB.
+    pub fn spool_bytes(mut self, bytes: u64) -> Self {
+        self.config.spool_bytes_max = bytes;
+        self
+    }
+
     /// Starts the mock on the caller's tokio runtime.
     ///
     /// # Errors
     /// When the port is taken or may not be used; and, as [`io::ErrorKind::InvalidData`], when a source of
-    /// documents or prices cannot be read or used. When the certificate authority can neither be read nor made.
+    /// documents or prices cannot be read or used, or the folder for uploads cannot. When the certificate
+    /// authority can neither be read nor made.
     pub async fn start(mut self) -> io::Result<MockFal> {
         let mut loaded = Loaded::default();
         if !self.documents.is_empty() || !self.prices.is_empty() {
@@ -344,12 +360,19 @@ impl Builder {
                 source.add_prices_to(catalog)?;
             }
         }
+        let is_spool_chosen = self.spool_dir.is_some();
+        let spool_dir = self.spool_dir.unwrap_or_else(std::env::temp_dir);
+        let spool = Spool::new(spool_dir, self.config.spool_bytes_max);
+        if is_spool_chosen && let Err(error) = spool.open() {
+            let why = format!("cannot keep uploads in {}: {error}", spool.dir().display());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        }
         let catalog = Arc::clone(&self.config.catalog);
         let (listener, address) = http::bind(SocketAddr::new(self.host, self.port)).await?;
         let now = tokio::time::Instant::now().into_std();
         let model = Model::new(self.config, now, SystemTime::now());
         let gate = Gate::new(self.ca_dir.as_deref(), self.passthrough)?;
-        let (shared, letters) = Shared::new(model, address.to_string(), gate);
+        let (shared, letters) = Shared::new(model, address.to_string(), gate, spool);
         let server = tokio::spawn(http::serve(listener, Arc::clone(&shared)));
         let timer = tokio::spawn(Arc::clone(&shared).run_timer());
         let postman = tokio::spawn(http::deliver_all(Arc::clone(&shared), letters));

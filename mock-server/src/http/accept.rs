@@ -102,7 +102,9 @@ where
     // How a connection ends is its peer's business; what matters was told to the model already.
     let _ = http1::Builder::new()
         .header_read_timeout(None)
-        .pipeline_flush(true)
+        // One write for head and body. (`pipeline_flush` does that too, but then hyper takes in bodies without
+        // limit while their reader is slow.)
+        .writev(false)
         .serve_connection(io, service)
         .with_upgrades()
         .await;

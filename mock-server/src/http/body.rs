@@ -1,6 +1,5 @@
 //! Bodies of answers: whole, a stream of events, or what another server answered.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -11,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::Cut;
+use super::pieces::Pieces;
 use super::shared::Presence;
 use crate::model;
 
@@ -20,7 +20,7 @@ pub(crate) enum Body {
     /// All of it; `None` once sent.
     Whole(Option<Bytes>),
     /// A file, piece by piece.
-    Pieces(VecDeque<model::Piece>),
+    Pieces(Box<Pieces>),
     /// Events as they come.
     Events {
         pieces: mpsc::Receiver<Piece>,
@@ -53,7 +53,7 @@ impl Body {
     }
 
     pub(crate) fn pieces(pieces: Vec<model::Piece>) -> Self {
-        Self::Pieces(pieces.into())
+        Self::Pieces(Box::new(Pieces::new(pieces)))
     }
 }
 
@@ -67,11 +67,9 @@ impl http_body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Pieces(pieces) => Poll::Ready(match pieces.pop_front() {
-                None => None,
-                Some(model::Piece::Memory(bytes)) => Some(Ok(Frame::data(bytes))),
-                Some(model::Piece::Spooled { .. }) => Some(Err(Cut)),
-            }),
+            Self::Pieces(pieces) => {
+                pieces.poll_next(cx).map(|next| next.map(|bytes| bytes.map(Frame::data)))
+            }
             Self::Passed(passed) => Pin::new(&mut passed.body)
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(|_| Cut))),
@@ -96,7 +94,7 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(bytes) => bytes.is_none(),
-            Self::Pieces(pieces) => pieces.is_empty(),
+            Self::Pieces(pieces) => pieces.left() == 0,
             Self::Events { ended, .. } => *ended,
             Self::Passed(passed) => passed.body.is_end_stream(),
         }
@@ -107,9 +105,7 @@ impl http_body::Body for Body {
             Self::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Self::Pieces(pieces) => {
-                SizeHint::with_exact(pieces.iter().map(model::Piece::len).sum())
-            }
+            Self::Pieces(pieces) => SizeHint::with_exact(pieces.left()),
             Self::Events { .. } => SizeHint::default(),
             Self::Passed(passed) => passed.body.size_hint(),
         }

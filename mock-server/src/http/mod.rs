@@ -8,7 +8,10 @@ mod body;
 mod deliver;
 mod gate;
 mod pass;
+mod pieces;
+mod receive;
 mod shared;
+mod spool;
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,7 +22,6 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
-use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -33,8 +35,10 @@ use body::Body;
 pub(crate) use deliver::deliver_all;
 pub(crate) use gate::Gate;
 pub use gate::Refused;
+use receive::{Received, collect, receive};
 pub use shared::Seen;
 pub(crate) use shared::{Answer, Shared};
+pub(crate) use spool::Spool;
 
 /// Accepts connections until dropped; dropping closes them all.
 pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
@@ -136,26 +140,29 @@ async fn respond(
             return Ok(response.map(Body::whole));
         }
     };
-    let body = match collect(incoming, shared.body_bytes_max()).await {
-        Ok(body) => body,
-        Err(Unread::TooLong) => {
-            let mut response = json(StatusCode::PAYLOAD_TOO_LARGE, "The request body is too long");
-            response
-                .headers_mut()
-                .insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+    let received = match model::is_upload(&parts.method, entry.host, entry.path) {
+        true => receive(incoming, &shared).await,
+        false => collect(incoming, shared.body_bytes_max()).await,
+    };
+    let received = match received {
+        Ok(received) => received,
+        Err(unread) => {
+            let mut response = unread.answer(shared.spool()).ok_or(Cut)?;
             shared.note(&parts.method, entry.host.name(), entry.path, response.status());
             doors::allow_origin(&mut response);
             return Ok(response.map(Body::whole));
         }
-        Err(Unread::Broken) => return Err(Cut),
     };
     if entry.host == Host::Cdn {
         draw(&shared, entry.path).await;
     }
     let request = model::Request::new(&parts.method, entry.host, entry.path, &parts.headers)
         .with_query(entry.query)
-        .with_body(body)
         .with_door(entry.door);
+    let request = match received {
+        Received::Memory(body) => request.with_body(body),
+        Received::Spooled(body) => request.with_spooled(body),
+    };
     let mut response = match shared.exchange(request) {
         Answer::Now(response) => response.map(Body::whole),
         Answer::Stream(response) => response,
@@ -178,34 +185,6 @@ async fn draw(shared: &Arc<Shared>, path: &str) {
     {
         shared.with_model(|model, now| model.handle_drawn(now, key, bytes.into()));
     }
-}
-
-/// The whole body in a buffer of its own: what hyper hands out are slices of its read buffer, which
-/// would be kept alive by a body that is kept.
-async fn collect(mut incoming: Incoming, bytes_max: usize) -> Result<Bytes, Unread> {
-    if incoming.is_end_stream() {
-        return Ok(Bytes::new());
-    }
-    let announced = usize::try_from(incoming.size_hint().lower()).unwrap_or(usize::MAX);
-    if announced > bytes_max {
-        return Err(Unread::TooLong);
-    }
-    // What is announced is not believed before it arrives.
-    let mut whole = Vec::with_capacity(announced.min(BODY_BYTES_TRUSTED));
-    while let Some(frame) = incoming.frame().await {
-        let Ok(data) = frame.map_err(|_| Unread::Broken)?.into_data() else { continue };
-        if whole.len() + data.len() > bytes_max {
-            return Err(Unread::TooLong);
-        }
-        whole.extend_from_slice(&data);
-    }
-    Ok(whole.into_boxed_slice().into())
-}
-
-/// Why a body was not taken.
-enum Unread {
-    TooLong,
-    Broken,
 }
 
 /// Opens a tunnel that ends here: its target is a host of fal's, or this mock.
@@ -277,6 +256,3 @@ const CONNECTIONS_MAX: usize = 50_000;
 
 /// Until descriptors may be free again.
 const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
-
-/// Room made for a body before its first byte has arrived.
-const BODY_BYTES_TRUSTED: usize = 1 << 20;

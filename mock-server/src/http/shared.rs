@@ -12,6 +12,7 @@ use super::Cut;
 use super::body::{Body, Piece};
 use super::deliver::Letter;
 use super::gate::Gate;
+use super::spool::Spool;
 use crate::model::{Head, Model, Output, Request, Response};
 
 /// What all connections and the timer share.
@@ -22,6 +23,8 @@ pub(crate) struct Shared {
     earlier: Notify,
     listening: Box<str>,
     body_bytes_max: usize,
+    upload_bytes_max: u64,
+    spool: Arc<Spool>,
     gate: Gate,
 }
 
@@ -76,9 +79,11 @@ impl Shared {
         model: Model,
         listening: String,
         gate: Gate,
+        spool: Arc<Spool>,
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<Letter>) {
         let (post, letters) = mpsc::unbounded_channel();
         let body_bytes_max = model.config().body_bytes_max;
+        let upload_bytes_max = model.config().upload_bytes_max;
         let state = State {
             model,
             last_exchange: 0,
@@ -93,6 +98,8 @@ impl Shared {
             earlier: Notify::new(),
             listening: listening.into(),
             body_bytes_max,
+            upload_bytes_max,
+            spool,
             gate,
         };
         (Arc::new(shared), letters)
@@ -110,6 +117,15 @@ impl Shared {
 
     pub(crate) const fn body_bytes_max(&self) -> usize {
         self.body_bytes_max
+    }
+
+    pub(crate) const fn upload_bytes_max(&self) -> u64 {
+        self.upload_bytes_max
+    }
+
+    /// Where long bodies are kept.
+    pub(crate) const fn spool(&self) -> &Arc<Spool> {
+        &self.spool
     }
 
     /// Asks the model.

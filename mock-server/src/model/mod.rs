@@ -74,6 +74,9 @@ pub use webhook::{
     DeliveryView, RETRIES_MAX, RetryProfile, WebhookHosts,
 };
 
+pub(crate) use id::Digest;
+pub(crate) use storage::is_upload;
+
 use answer::Answer;
 use files::Files;
 use job::{Attempt, Job, Outcome, Priority, State};

@@ -20,7 +20,7 @@ pub(crate) use view::locate;
 
 use std::time::SystemTime;
 
-use http::{HeaderValue, header};
+use http::{HeaderValue, Method, header};
 
 use super::exchange::{Door, Host, Output, Request, Response};
 use super::files::FileKey;
@@ -209,6 +209,15 @@ impl Model {
     }
 }
 
+/// Whether the body of a call is a file, which may be much longer than JSON and need not be in memory.
+pub(crate) fn is_upload(method: &Method, host: Host, path: &str) -> bool {
+    match host {
+        Host::Cdn => *method == Method::PUT || (*method == Method::POST && path == DIRECT_PATH),
+        Host::Gcs => *method == Method::PUT,
+        _ => false,
+    }
+}
+
 /// Lets a page of any origin read an answer: observed on every file, whether or not a browser asks.
 fn show_to_pages<B>(response: &mut http::Response<B>) {
     response
@@ -247,5 +256,20 @@ mod tests {
         assert_eq!(safe_name("cat (1).png"), "cat__1_.png");
         assert_eq!(safe_name("../é\"?.jpg"), "..____.jpg");
         assert_eq!(safe_name(&format!("{}.png", "a".repeat(200))).len(), NAME_CHARS_MAX);
+    }
+
+    #[test]
+    fn files_are_told_from_json() {
+        for (method, host, path, want) in [
+            (Method::PUT, Host::Cdn, "/files/otter/x", true),
+            (Method::PUT, Host::Gcs, "/fal-mock/files/otter/x", true),
+            (Method::POST, Host::Cdn, "/files/upload", true),
+            (Method::POST, Host::Cdn, "/files/upload/multipart", false),
+            (Method::POST, Host::Cdn, "/files/otter/x/multipart/1/complete", false),
+            (Method::POST, Host::Rest, "/files/upload", false),
+            (Method::PUT, Host::Queue, "/a/b/requests/x/cancel", false),
+        ] {
+            assert_eq!(is_upload(&method, host, path), want, "{method} {path}");
+        }
     }
 }

@@ -399,7 +399,7 @@ fn bodies_outside_of_memory_are_pieced_together() {
         world.last_exchange += 1;
         let headers = HeaderMap::new();
         let keeper = Arc::new(Bytes::from_static(text.as_bytes()));
-        let body = Spooled::new(text.len() as u64, id::Digest::of(text.as_bytes()), keeper);
+        let body = Spooled::new(text.len() as u64, Digest::of(text.as_bytes()), keeper);
         let request = Request::new(&Method::PUT, Host::Cdn, &path, &headers)
             .with_query(Some(&query))
             .with_spooled(body);
