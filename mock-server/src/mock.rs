@@ -14,7 +14,7 @@ use crate::http::{self, Gate, Refused, Seen, Shared, Spool};
 use crate::load::Source;
 use crate::model::{
     Catalog, Config, Control, Counters, DeliveryView, Door, Failure, FileView, JobView, Loaded,
-    Model, RequestId, RetryProfile, WebhookHosts,
+    Model, RealtimeConfig, RequestId, RetryProfile, SessionView, WebhookHosts,
 };
 
 /// A running mock. Everything is its own: mocks in one process do not meet.
@@ -120,6 +120,15 @@ impl MockFal {
         })
     }
 
+    /// The open sessions, the oldest first.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<SessionView> {
+        self.shared.with_model(|model, now| {
+            model.handle_timeout(now);
+            model.sessions()
+        })
+    }
+
     /// How many submits it has accepted.
     #[must_use]
     pub fn submits(&self) -> u64 {
@@ -176,7 +185,8 @@ impl MockFal {
         self.control(Control::FailNext(failure));
     }
 
-    /// Does something to the service. Returns whether it named a job or a file to which that could happen.
+    /// Does something to the service. Returns whether it named a job, a file or a session to which that could
+    /// happen.
     pub fn control(&self, control: Control) -> bool {
         self.shared.with_model(|model, now| model.handle_control(now, control))
     }
@@ -289,6 +299,12 @@ impl Builder {
     /// Which addresses webhooks may call. Default: those of this machine.
     pub fn webhook_hosts(mut self, hosts: WebhookHosts) -> Self {
         self.config.webhook_hosts = hosts;
+        self
+    }
+
+    /// How sessions over WebSocket behave.
+    pub fn realtime(mut self, realtime: RealtimeConfig) -> Self {
+        self.config.realtime = realtime;
         self
     }
 

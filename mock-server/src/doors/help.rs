@@ -16,8 +16,8 @@ Point your client here:
   others       HTTPS_PROXY=http://{at}, and trust http://{at}/__mock/v1/ca.pem
   others       put the host behind the address: http://{at}/queue.fal.run/...
 
-Hosts: fal.run, queue.fal.run, rest.fal.ai, v3.fal.media, storage.googleapis.com, api.fal.ai, fal.ai.
-Not emulated (501): realtime, most of the platform API.
+Hosts: fal.run, queue.fal.run, rest.fal.ai, v3.fal.media, storage.googleapis.com, ws.fal.run, api.fal.ai, fal.ai.
+Not emulated (501): WebRTC, most of the platform API.
 ";
 
 /// What is told to somebody who wanted to leave the machine.

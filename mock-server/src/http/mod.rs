@@ -12,6 +12,7 @@ mod pieces;
 mod receive;
 mod shared;
 mod spool;
+mod websocket;
 
 use std::io;
 use std::net::SocketAddr;
@@ -110,7 +111,7 @@ impl<F: Future<Output = Result<Response<Body>, Cut>>> Future for Responding<F> {
 /// Answers one request. `after` takes what the connection does once it has left HTTP.
 async fn respond(
     shared: Arc<Shared>,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
     way: Way,
     after: After,
 ) -> Result<Response<Body>, Cut> {
@@ -124,6 +125,7 @@ async fn respond(
     if request.method() == Method::CONNECT {
         return Ok(connect(&shared, request, &after));
     }
+    let upgrade = websocket::is_handshake(&request).then(|| hyper::upgrade::on(&mut request));
     let (parts, incoming) = request.into_parts();
     if parts.method == Method::OPTIONS {
         let response = doors::preflight(&parts.headers);
@@ -140,6 +142,12 @@ async fn respond(
             return Ok(response.map(Body::whole));
         }
     };
+    if let Some(upgrade) = upgrade {
+        let request = model::Request::new(&parts.method, entry.host, entry.path, &parts.headers)
+            .with_query(entry.query)
+            .with_door(entry.door);
+        return Ok(websocket::shake_hands(&shared, &after, upgrade, request));
+    }
     let received = match model::is_upload(&parts.method, entry.host, entry.path) {
         true => receive(incoming, &shared).await,
         false => collect(incoming, shared.body_bytes_max()).await,

@@ -13,7 +13,8 @@ use super::body::{Body, Piece};
 use super::deliver::Letter;
 use super::gate::Gate;
 use super::spool::Spool;
-use crate::model::{Head, Model, Output, Request, Response};
+use super::websocket::Said;
+use crate::model::{Frame, Head, Model, Output, Request, Response};
 
 /// What all connections and the timer share.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub(crate) struct Shared {
     upload_bytes_max: u64,
     spool: Arc<Spool>,
     gate: Gate,
+    message_bytes_max: usize,
 }
 
 #[derive(Debug)]
@@ -48,6 +50,7 @@ enum Waiting {
     /// With the number of the request's entry in the list of those seen.
     Reply(oneshot::Sender<Response>, u64),
     Events(mpsc::Sender<Piece>),
+    Frames(mpsc::Sender<Said>),
 }
 
 /// A request that the mock has answered.
@@ -73,6 +76,12 @@ pub(crate) enum Answer<F> {
     Later(F),
 }
 
+/// How a handshake is answered.
+pub(crate) enum Opening {
+    Refused(Response),
+    Accepted(mpsc::Receiver<Said>, Presence),
+}
+
 impl Shared {
     /// Also returns the deliveries that it wants made.
     pub(crate) fn new(
@@ -84,6 +93,7 @@ impl Shared {
         let (post, letters) = mpsc::unbounded_channel();
         let body_bytes_max = model.config().body_bytes_max;
         let upload_bytes_max = model.config().upload_bytes_max;
+        let message_bytes_max = model.config().realtime.message_bytes_max;
         let state = State {
             model,
             last_exchange: 0,
@@ -101,6 +111,7 @@ impl Shared {
             upload_bytes_max,
             spool,
             gate,
+            message_bytes_max,
         };
         (Arc::new(shared), letters)
     }
@@ -128,6 +139,42 @@ impl Shared {
         &self.spool
     }
 
+    /// Longest message of a client on a WebSocket.
+    pub(crate) const fn message_bytes_max(&self) -> usize {
+        self.message_bytes_max
+    }
+
+    /// Asks the model for a WebSocket.
+    pub(crate) fn open(self: &Arc<Self>, request: Request<'_>) -> Opening {
+        let mut state = self.lock();
+        state.last_exchange += 1;
+        let id = state.last_exchange;
+        state.note(request.method, request.host.name(), request.path, 0);
+        state.model.handle_upgrade(now(), id, request);
+        let mut own = Own::new(id);
+        let is_earlier = state.drain(Some(&mut own));
+        let number = state.seen_last;
+        let opening = match (own.socket, own.reply) {
+            (Some(said), _) => {
+                state.answered(number, StatusCode::SWITCHING_PROTOCOLS);
+                Opening::Accepted(said, Presence::new(self, id))
+            }
+            (None, Some(response)) => {
+                state.answered(number, response.status());
+                Opening::Refused(response)
+            }
+            (None, None) => unreachable!("a handshake is answered at once"),
+        };
+        drop(state);
+        self.wake(is_earlier);
+        opening
+    }
+
+    /// Gives the model a message of a client.
+    pub(crate) fn hear(&self, id: u64, frame: Frame) {
+        self.with_model(|model, now| model.handle_frame(now, id, frame));
+    }
+
     /// Asks the model.
     pub(crate) fn exchange(
         self: &Arc<Self>,
@@ -139,7 +186,7 @@ impl Shared {
         // Noted before the answer, so that requests stand in the order in which they came.
         state.note(request.method, request.host.name(), request.path, 0);
         state.model.handle_request(now(), id, request);
-        let mut own = Own { id, reply: None, stream: None, pieces: None, is_cut: false };
+        let mut own = Own::new(id);
         let is_earlier = state.drain(Some(&mut own));
         let answer = match (own.reply, own.stream) {
             (Some(response), _) => {
@@ -239,6 +286,13 @@ struct Own {
     stream: Option<(Head, mpsc::Receiver<Piece>)>,
     pieces: Option<http::Response<Vec<crate::model::Piece>>>,
     is_cut: bool,
+    socket: Option<mpsc::Receiver<Said>>,
+}
+
+impl Own {
+    const fn new(id: u64) -> Self {
+        Self { id, reply: None, stream: None, pieces: None, is_cut: false, socket: None }
+    }
 }
 
 impl State {
@@ -280,6 +334,18 @@ impl State {
                         self.waiting.remove(&id);
                     }
                 },
+                Output::Accept { id } => {
+                    let (sender, said) = mpsc::channel(FRAMES_MAX);
+                    self.waiting.insert(id, Waiting::Frames(sender));
+                    if let Some(own) = own.as_mut() {
+                        own.socket = Some(said);
+                    }
+                }
+                Output::Frame { id, frame } => self.say(id, Said::Frame(frame)),
+                Output::Close { id, code, reason } => {
+                    self.say(id, Said::Close { code, reason });
+                    self.waiting.remove(&id);
+                }
                 Output::Deliver { id, url, headers, body, time_max } => {
                     // Without a postman the mock is being dropped.
                     let _ = self.post.send(Letter { id, url, headers, body, time_max });
@@ -298,6 +364,15 @@ impl State {
         if let Some(Waiting::Events(sender)) = self.waiting.get(&id) {
             // Whoever is this far behind is cut: memory is bounded, and a stream can be opened again.
             if sender.try_send(piece).is_err() {
+                self.waiting.remove(&id);
+            }
+        }
+    }
+
+    fn say(&mut self, id: u64, said: Said) {
+        if let Some(Waiting::Frames(sender)) = self.waiting.get(&id) {
+            // As with events: whoever is this far behind is cut.
+            if sender.try_send(said).is_err() {
                 self.waiting.remove(&id);
             }
         }
@@ -339,6 +414,11 @@ impl Presence {
         Self { shared: Arc::clone(shared), id, is_over: false }
     }
 
+    /// The exchange.
+    pub(crate) const fn id(&self) -> u64 {
+        self.id
+    }
+
     /// The exchange has ended; the model knows.
     pub(crate) const fn over(&mut self) {
         self.is_over = true;
@@ -366,6 +446,9 @@ fn now() -> Instant {
 
 /// Events of one stream that wait for a slow reader.
 const EVENTS_MAX: usize = 256;
+
+/// Messages of one WebSocket that wait for a slow reader.
+const FRAMES_MAX: usize = 256;
 
 /// Requests that are remembered.
 pub(crate) const SEEN_MAX: usize = 10_000;

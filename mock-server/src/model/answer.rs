@@ -51,6 +51,21 @@ impl Answer {
         Self::from_value(config, key, endpoint, &Value::Object(fields))
     }
 
+    /// The same for the input of a session: `bytes` is its message, `value` what that says. Pictures have
+    /// this size where it says none.
+    pub(crate) fn prepare_message(
+        config: &Config,
+        endpoint: &str,
+        bytes: &[u8],
+        value: &Value,
+        size: Size,
+    ) -> Result<Self, Failure> {
+        let key = digest(config.seed, &[endpoint.as_bytes(), bytes]);
+        let answer = Self::from_value(config, key, endpoint, value)?;
+        let has_size = value.get("image_size").is_some_and(|size| !size.is_null());
+        Ok(Self { size: if has_size { answer.size } else { size }, ..answer })
+    }
+
     fn from_value(
         config: &Config,
         key: u128,
@@ -91,6 +106,16 @@ impl Answer {
     /// What the input asked for.
     pub(crate) fn prompt(&self) -> &str {
         &self.prompt
+    }
+
+    /// The seed that it shows.
+    pub(crate) const fn seed(&self) -> i128 {
+        self.seed
+    }
+
+    /// Its pictures, not drawn yet.
+    pub(crate) fn pictures(&self, endpoint: &str) -> Vec<Picture> {
+        (0..self.images).map(|index| self.picture(index, endpoint)).collect()
     }
 
     /// A number that follows from seed, endpoint and input.

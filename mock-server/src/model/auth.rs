@@ -14,6 +14,8 @@ pub(crate) enum Denied {
     Malformed,
     /// Its key is well formed and unknown.
     Unknown,
+    /// Its token is none of this service, is for another app, or has run out.
+    Token,
 }
 
 impl Denied {
@@ -30,6 +32,7 @@ impl Denied {
                 "Invalid Key Authorization header format. Expected '<key_id>:<key_secret>'."
                     .to_owned()
             }
+            (Self::Token, _) => "Unauthorized".to_owned(),
             (Self::Unknown, _) => "No user found for Key ID and Secret".to_owned(),
         }
     }
@@ -38,9 +41,9 @@ impl Denied {
 /// Checks the credentials of a call.
 ///
 /// Of several values, repeated or merged with commas, the first decides: JavaScript's `fetch` appends
-/// a second spelling of a header's name to the first. `fal_jwt_token` in the query counts as a bearer
-/// token, since the official JavaScript client streams so from browsers. Tokens cannot be checked
-/// here, so any is taken unless the accepted keys are listed.
+/// a second spelling of a header's name to the first. Login tokens cannot be checked here, so any is
+/// taken unless the accepted keys are listed. For calls that a token in the query allows as well, see
+/// [`Model::admit`](super::Model::admit).
 pub(crate) fn check(
     config: &Config,
     request: &Request<'_>,
@@ -49,13 +52,7 @@ pub(crate) fn check(
     let open = !config.require_key
         || app.is_some_and(|app| config.public_models.iter().any(|public| public == app));
     let Some(value) = request.headers.get(header::AUTHORIZATION) else {
-        if open
-            || request.query.is_some()
-                && request.parameter("fal_jwt_token").is_some_and(|t| !t.is_empty())
-        {
-            return Ok(());
-        }
-        return Err(Denied::Missing);
+        return if open { Ok(()) } else { Err(Denied::Missing) };
     };
     let value = value.to_str().map_err(|_| Denied::Malformed)?;
     let first = value.split(',').next().unwrap_or_default().trim();
@@ -127,20 +124,5 @@ mod tests {
         assert_eq!(outcome(&config, &["Key a:b"]), Ok(()));
         assert_eq!(outcome(&config, &["Bearer a:b"]), Ok(()));
         assert_eq!(outcome(&config, &["Key a:c"]), Err(Denied::Unknown));
-    }
-
-    #[test]
-    fn a_token_in_the_query_counts() {
-        let headers = HeaderMap::new();
-        let request = Request::new(&Method::GET, Host::Queue, "/", &headers);
-        let config = Config::default();
-        assert_eq!(
-            check(&config, &request.clone().with_query(Some("fal_jwt_token=x")), None),
-            Ok(())
-        );
-        assert_eq!(
-            check(&config, &request.with_query(Some("fal_jwt_token=")), None),
-            Err(Denied::Missing)
-        );
     }
 }

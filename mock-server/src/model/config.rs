@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::catalog::Catalog;
+use super::realtime::RealtimeConfig;
 use super::webhook::{RetryProfile, WebhookHosts};
 
 /// How a [`Model`](super::Model) behaves. Change fields of [`Config::default`].
@@ -51,6 +52,8 @@ pub struct Config {
     pub webhook_hosts: WebhookHosts,
     /// Whether a job that was cancelled before it started is news. Default: no (inferred).
     pub webhook_of_cancelled: bool,
+    /// How sessions over WebSocket behave.
+    pub realtime: RealtimeConfig,
     /// Jobs kept; beyond it the oldest goes, finished ones first. Default: [`JOBS_MAX`].
     pub jobs_max: usize,
     /// Bytes of inputs, results and files kept in memory, evicted likewise. Default: [`STORE_BYTES_MAX`].
@@ -62,7 +65,7 @@ pub struct Config {
     /// Bytes of files kept outside of memory; beyond it the oldest whole file goes. Default:
     /// [`SPOOL_BYTES_MAX`].
     pub spool_bytes_max: u64,
-    /// Sync runs and status streams open at once; 429 beyond it. Default: [`EXCHANGES_MAX`].
+    /// Sync runs, streams and WebSockets open at once; 429 beyond it. Default: [`EXCHANGES_MAX`].
     pub exchanges_max: usize,
 }
 
@@ -89,6 +92,7 @@ impl Default for Config {
             webhook_retry: RetryProfile::default(),
             webhook_hosts: WebhookHosts::default(),
             webhook_of_cancelled: false,
+            realtime: RealtimeConfig::default(),
             jobs_max: JOBS_MAX,
             store_bytes_max: STORE_BYTES_MAX,
             body_bytes_max: BODY_BYTES_MAX,
@@ -114,6 +118,7 @@ impl Config {
         ] {
             *time = (*time).min(TIME_MAX);
         }
+        self.realtime = self.realtime.bounded(TIME_MAX);
         self.webhook_retry = self.webhook_retry.bounded(TIME_MAX);
         self.ping_interval = self.ping_interval.max(Duration::from_millis(1));
         self
@@ -178,7 +183,7 @@ pub const UPLOAD_BYTES_MAX: u64 = 5 << 30;
 /// Bytes of files kept outside of memory: 16 GiB.
 pub const SPOOL_BYTES_MAX: u64 = 16 << 30;
 
-/// Sync runs and status streams open at once.
+/// Sync runs, streams and WebSockets open at once.
 pub const EXCHANGES_MAX: usize = 50_000;
 
 /// How often a job may be put back into the queue, its first attempt included.

@@ -12,6 +12,7 @@ use super::exchange::Output;
 use super::failure::Failure;
 use super::id::RequestId;
 use super::job::{Attempt, Job, Outcome, Priority, State};
+use super::realtime::{Frame, MessageFailure};
 use super::storage::{UploadFailure, UploadStep};
 use super::{Model, Open, app_of};
 
@@ -66,6 +67,31 @@ pub enum Control {
     },
     /// All tokens for uploads that were given out are over now.
     ExpireTokens,
+    /// The next handshake of a WebSocket that names an endpoint is answered so and not accepted.
+    RefuseNextHandshake(Failure),
+    /// This happens to the next input of any session in place of its output.
+    FailNextMessage(MessageFailure),
+    /// Something is said in a session, or in all of them; [`Frame::Close`] closes it.
+    Say {
+        /// Its number; `None` means every open session.
+        session: Option<u64>,
+        /// The message.
+        frame: Frame,
+    },
+    /// A session is closed with a code, or all of them are.
+    CloseSession {
+        /// Its number; `None` means every open session.
+        session: Option<u64>,
+        /// Such as 1001; without one a client sees 1005.
+        code: Option<u16>,
+        /// Up to 123 bytes; more is cut off.
+        reason: Box<str>,
+    },
+    /// The connection of a session is dropped without a word, or those of all of them.
+    DropSession {
+        /// Its number; `None` means every open session.
+        session: Option<u64>,
+    },
     /// All open exchanges are cut; jobs and files stay.
     Restart,
 }
@@ -138,6 +164,18 @@ pub struct Counters {
     pub cancels: u64,
     /// Status streams opened.
     pub streams: u64,
+    /// Tokens for sessions and streams minted.
+    pub run_tokens: u64,
+    /// Sessions accepted.
+    pub sessions: u64,
+    /// Inputs of sessions that could be read.
+    pub session_inputs: u64,
+    /// Those of them that were dropped for newer ones.
+    pub session_inputs_dropped: u64,
+    /// Outputs of sessions.
+    pub session_outputs: u64,
+    /// Connections of HTTP over WebSocket accepted.
+    pub fronts: u64,
     /// Uploads taken, in one piece or completed.
     pub uploads: u64,
     /// Parts of uploads taken, repeated ones included.
@@ -151,7 +189,7 @@ pub struct Counters {
 }
 
 impl Model {
-    /// Does something to the service. Returns whether it named a job or a file to which that could
+    /// Does something to the service. Returns whether it named a job, a file or a session to which that could
     /// happen.
     pub fn handle_control(&mut self, now: Instant, control: Control) -> bool {
         self.advance(now);
@@ -197,11 +235,45 @@ impl Model {
                 self.expire_tokens();
                 true
             }
+            Control::RefuseNextHandshake(failure) => {
+                self.refuse_next.push_back(Arc::new(failure));
+                true
+            }
+            Control::FailNextMessage(failure) => {
+                self.fail_messages.push_back(failure);
+                true
+            }
+            Control::Say { session, frame } => {
+                self.each_session(session, |model, id| model.session_say(id, frame.clone()))
+            }
+            Control::CloseSession { session, code, reason } => {
+                self.each_session(session, |model, id| {
+                    model.session_over(id, Output::Close { id, code, reason: reason.clone() });
+                })
+            }
+            Control::DropSession { session } => self.each_session(session, |model, id| {
+                model.session_over(id, Output::Cut { id });
+            }),
             Control::Restart => {
                 self.restart();
                 true
             }
         }
+    }
+
+    /// Does something to one open session or to all. Returns whether there was any.
+    fn each_session(&mut self, session: Option<u64>, mut act: impl FnMut(&mut Self, u64)) -> bool {
+        let is_meant = |id: u64| session.is_none_or(|session| session == id);
+        let ids: Vec<u64> = self
+            .open
+            .iter()
+            .filter(|(id, open)| matches!(open, Open::Session(_)) && is_meant(**id))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in &ids {
+            act(self, *id);
+        }
+        !ids.is_empty()
     }
 
     /// Every job, the oldest first.
@@ -300,6 +372,9 @@ impl Model {
                 }
                 Open::Stream(stream) => self.unwatch(id, &stream),
                 Open::Late(_) => {}
+                Open::Session(session) => self.session_gone(&session),
+                // Its call is an entry of its own.
+                Open::Front(_) => {}
             }
             self.out.push_back(Output::Cut { id });
         }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Uri};
 
 use super::content::{Piece, Spooled};
+use super::realtime::FrameDraft;
 use crate::render;
 
 /// A whole answer.
@@ -117,6 +118,8 @@ pub enum Host {
     Api,
     /// `fal.ai`: the documents of models.
     Site,
+    /// `ws.fal.run`: HTTP over WebSocket.
+    Ws,
 }
 
 impl Host {
@@ -131,6 +134,7 @@ impl Host {
             Self::Gcs => "storage.googleapis.com",
             Self::Api => "api.fal.ai",
             Self::Site => "fal.ai",
+            Self::Ws => "ws.fal.run",
         }
     }
 }
@@ -253,6 +257,27 @@ pub enum Output {
     Cut {
         /// The exchange.
         id: u64,
+    },
+    /// The handshake of a WebSocket succeeds.
+    Accept {
+        /// The exchange.
+        id: u64,
+    },
+    /// A message on an accepted WebSocket.
+    Frame {
+        /// The exchange.
+        id: u64,
+        /// The message. Draw it where nobody else has to wait.
+        frame: FrameDraft,
+    },
+    /// An accepted WebSocket is closed; the exchange is over.
+    Close {
+        /// The exchange.
+        id: u64,
+        /// The code, if there is to be one.
+        code: Option<u16>,
+        /// The reason; without a code it is not sent.
+        reason: Box<str>,
     },
     /// News of a job: POST it, then call [`Model::handle_delivered`](super::Model::handle_delivered).
     Deliver {

@@ -129,7 +129,7 @@ impl Model {
         }
         if self.now.saturating_duration_since(feed.last_at) >= self.config.ping_interval {
             feed.last_at = self.now;
-            let bytes = Bytes::from_static(b": ping\n\n");
+            let bytes = Bytes::from_static(b": keep-alive\n\n");
             self.out.push_back(Output::Event { id: exchange, bytes });
         }
         let ping = feed.last_at.checked_add(self.config.ping_interval);
@@ -171,7 +171,7 @@ impl Feed {
 }
 
 /// What a text model says: the prompt, and words that follow from it.
-fn tokens(answer: &Answer, endpoint: &str) -> impl Iterator<Item = String> {
+pub(super) fn tokens(answer: &Answer, endpoint: &str) -> impl Iterator<Item = String> {
     let mut rng = SplitMix64::new(answer.draw());
     let count = WORDS_MIN + rng.below(WORDS_SPREAD);
     let made = (0..count).map(move |_| {

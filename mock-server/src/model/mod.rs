@@ -28,6 +28,7 @@ mod exchange;
 mod failure;
 mod feed;
 mod files;
+mod front;
 mod id;
 mod input;
 mod job;
@@ -36,6 +37,7 @@ mod lifecycle;
 mod line;
 mod picture;
 mod queue;
+mod realtime;
 mod reply;
 mod rest;
 mod run;
@@ -46,6 +48,7 @@ mod stream;
 mod strict;
 #[cfg(test)]
 mod tests;
+mod token;
 mod verdict;
 mod webhook;
 
@@ -68,6 +71,11 @@ pub use exchange::{Door, Head, Host, Output, Request, Response};
 pub use failure::Failure;
 pub use id::{ParseRequestIdError, RequestId};
 pub use lifecycle::{Acl, Decision};
+pub use realtime::{
+    Frame, FrameDraft, INPUT_TIME, INPUTS_WAITING_MAX, MESSAGE_BYTES_MAX, MessageFailure,
+    OutputCodec, RealtimeConfig, RealtimeMode, SESSION_TIMEOUT, SESSIONS_MAX, SessionView,
+    TokenRefusal,
+};
 pub use storage::{FileView, PARTS_MAX, UploadFailure, UploadStep};
 pub use webhook::{
     DELIVERIES_MAX, DELIVERY_BYTES_MAX, DeliveryAttempt, DeliveryResult, DeliveryState,
@@ -111,6 +119,13 @@ pub struct Model {
     fail_next: VecDeque<Arc<Failure>>,
     /// How the next model streams shall break off.
     break_next: VecDeque<StreamFailure>,
+    /// How the next handshakes shall be refused.
+    refuse_next: VecDeque<Arc<Failure>>,
+    /// What shall come in place of the next outputs of sessions.
+    fail_messages: VecDeque<MessageFailure>,
+    sessions_open: usize,
+    /// Calls that belong to connections of HTTP over WebSocket.
+    inner: front::Inner,
     deliveries: Deliveries,
     counters: Counters,
     out: VecDeque<Output>,
@@ -140,6 +155,7 @@ enum Due {
     Delivery(u64, u32),
     Feed(u64),
     Late(u64),
+    Session(u64),
 }
 
 /// An exchange that waits.
@@ -150,6 +166,8 @@ enum Open {
     Feed(Box<feed::Feed>),
     /// An answer that a test wants to be late.
     Late(Box<Response>),
+    Session(Box<realtime::Session>),
+    Front(Box<front::Front>),
 }
 
 impl Model {
@@ -171,6 +189,10 @@ impl Model {
             open: BTreeMap::new(),
             fail_next: VecDeque::new(),
             break_next: VecDeque::new(),
+            refuse_next: VecDeque::new(),
+            fail_messages: VecDeque::new(),
+            sessions_open: 0,
+            inner: front::Inner::default(),
             deliveries: Deliveries::default(),
             counters: Counters::default(),
             out: VecDeque::new(),
@@ -184,7 +206,8 @@ impl Model {
         &self.config
     }
 
-    /// A request has arrived whole. `id` names its exchange in the outputs and must be new.
+    /// A request has arrived whole. `id` names its exchange in the outputs and must be new; numbers from
+    /// 2⁶³ on are the model's own where HTTP over WebSocket is used.
     ///
     /// A body that is kept should not be a small slice of a large buffer, which would be kept as well.
     pub fn handle_request(&mut self, now: Instant, id: u64, request: Request<'_>) {
@@ -196,6 +219,7 @@ impl Model {
             Host::Cdn | Host::Gcs => self.cdn(id, &request),
             Host::Api => Some(self.api(&request)),
             Host::Site => Some(self.site(&request)),
+            Host::Ws => Some(self.no_upgrade("ws.fal.run")),
         };
         if let Some(response) = response {
             self.out.push_back(Output::Reply { id, response });
@@ -204,11 +228,16 @@ impl Model {
     }
 
     /// The peer of an exchange has gone away: its sync run or model stream is cancelled, its status
-    /// stream forgotten.
+    /// stream forgotten, its session over.
     ///
     /// A queued job goes on. Exchanges that are over or unknown change nothing.
     pub fn handle_gone(&mut self, now: Instant, id: u64) {
         self.advance(now);
+        self.gone(id);
+        self.settle(now);
+    }
+
+    fn gone(&mut self, id: u64) {
         match self.open.remove(&id) {
             Some(Open::Run(call)) => {
                 self.counters.runs_abandoned += 1;
@@ -219,9 +248,10 @@ impl Model {
                 self.release(feed.endpoint.app());
             }
             Some(Open::Stream(stream)) => self.unwatch(id, &stream),
+            Some(Open::Session(session)) => self.session_gone(&session),
+            Some(Open::Front(front)) => self.front_gone(&front),
             Some(Open::Late(_)) | None => {}
         }
-        self.settle(now);
     }
 
     /// The instant of [`Output::Wait`] has come.
@@ -245,6 +275,7 @@ impl Model {
     fn settle(&mut self, now: Instant) {
         loop {
             self.advance(now);
+            self.relay();
             self.shrink();
             if self.next_due().is_none_or(|at| at > self.now) {
                 break;
@@ -278,7 +309,9 @@ impl Model {
                 Due::Stream(exchange) => self.stream_due(exchange, at),
                 Due::Feed(exchange) => self.feed_due(exchange, at),
                 Due::Late(exchange) => self.late_due(exchange),
+                Due::Session(exchange) => self.session_due(exchange, at),
             }
+            self.relay();
         }
         self.now = now;
         self.jobs.expire(now);
@@ -291,7 +324,7 @@ impl Model {
         if self.due.len() > 4 * live + DUE_SWEEP_MIN {
             let (jobs, open, deliveries) = (&self.jobs, &self.open, &self.deliveries);
             let current = |id, epoch| jobs.get(id).is_some_and(|job: &Job| job.epoch == epoch);
-            self.due.retain(|Reverse((_, _, event))| match event {
+            self.due.retain(|Reverse((at, _, event))| match event {
                 Due::Ready(id, epoch) | Due::StartBy(id, epoch) | Due::Finish(id, epoch) => {
                     current(*id, *epoch)
                 }
@@ -300,6 +333,9 @@ impl Model {
                 | Due::Stream(exchange)
                 | Due::Feed(exchange)
                 | Due::Late(exchange) => open.contains_key(exchange),
+                Due::Session(exchange) => {
+                    matches!(open.get(exchange), Some(Open::Session(session)) if session.is_due(*at))
+                }
             });
         }
         self.age += 1;

@@ -63,7 +63,14 @@ impl Model {
             .and_then(|id| self.jobs.get(id).map(|job| (id, job)))
             .filter(|(_, job)| is_prefix_of(prefix, &job.endpoint));
         let app = found.map(|(_, job)| job.endpoint.app());
-        match auth::check(&self.config, request, app.or(Some(prefix))) {
+        let access = match found {
+            // Browsers cannot set a header for a stream of events.
+            Some((_, job)) if operation == Operation::Stream => {
+                self.admit(request, &job.endpoint).map(drop)
+            }
+            _ => auth::check(&self.config, request, app.or(Some(prefix))),
+        };
+        match access {
             Ok(()) => {}
             // Without any key an unknown id is not found, with a bad one it is refused (observed).
             Err(Denied::Missing) if found.is_none() => {}

@@ -1,13 +1,17 @@
-//! The REST host: uploads are started here, and the keys of webhooks stand here.
+//! The REST host: uploads are started here, tokens minted, and the keys of webhooks stand here.
 
 use http::{Method, StatusCode};
 
 use super::exchange::{Request, Response};
+use super::token::Route;
 use super::{Model, reply};
 
 impl Model {
     /// Answers a call to the REST host; `None` if the answer is late or never comes.
     pub(crate) fn rest(&mut self, exchange: u64, request: &Request<'_>) -> Option<Response> {
+        if let Some(route) = Route::of(request.path) {
+            return Some(self.mint_token(request, route));
+        }
         match request.path {
             "/.well-known/jwks.json" => Some(self.key_set(request)),
             path if path.starts_with("/storage/") => self.storage(exchange, request),

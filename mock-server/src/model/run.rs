@@ -32,24 +32,36 @@ impl Model {
             let detail = format!("Application \"{path}\" not found");
             return Some(reply::refuse(StatusCode::NOT_FOUND, self.mint_other(), &detail));
         };
-        if let Err(denied) = auth::check(&self.config, &request, Some(endpoint.app())) {
+        // A token allows a stream, from browsers; a direct call needs a key.
+        let access = match streamed(&endpoint) {
+            Some(_) => self.admit(&request, &endpoint).map(drop),
+            None => auth::check(&self.config, &request, Some(endpoint.app())),
+        };
+        if let Err(denied) = access {
             let text = denied.text(Some(endpoint.app()));
             return Some(reply::refuse(StatusCode::UNAUTHORIZED, self.mint_other(), &text));
         }
         if let Some(refusal) = self.unknown_app(&endpoint) {
             return Some(refusal);
         }
-        if request.header("upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket")) {
-            return Some(reply::not_emulated(self.mint_other(), "realtime"));
-        }
+        self.call(exchange, request, endpoint)
+    }
+
+    /// Answers a call that may be made; `None` if it runs now.
+    pub(crate) fn call(
+        &mut self,
+        exchange: u64,
+        request: Request<'_>,
+        endpoint: EndpointId,
+    ) -> Option<Response> {
         if endpoint.path().and_then(|path| path.rsplit('/').next()) == Some("realtime") {
-            return Some(reply::not_emulated(self.mint_other(), "realtime"));
+            return Some(self.no_upgrade("This endpoint"));
         }
         if let Some(base) = streamed(&endpoint) {
             return match base {
                 Some(base) => self.feed(exchange, request, base),
                 None => {
-                    let detail = format!("Application \"{path}\" not found");
+                    let detail = format!("Application \"{endpoint}\" not found");
                     Some(reply::refuse(StatusCode::NOT_FOUND, self.mint_other(), &detail))
                 }
             };

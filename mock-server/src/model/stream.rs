@@ -126,7 +126,7 @@ impl Model {
             event.extend_from_slice(b"\n\n");
             Some(Bytes::from(event))
         } else if self.now.saturating_duration_since(stream.last_at) >= self.config.ping_interval {
-            Some(Bytes::from_static(b": ping\n\n"))
+            Some(Bytes::from_static(b": keep-alive\n\n"))
         } else {
             None
         };

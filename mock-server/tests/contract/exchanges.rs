@@ -20,7 +20,7 @@ fn slow() -> fal_mock::Builder {
 }
 
 /// Waits until something is so. The mock has no event for it, so this asks again, up to ten seconds.
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     for _ in 0..2000 {
         if is_so() {
             return;
@@ -160,7 +160,7 @@ async fn refusals_have_their_status() {
     );
     assert_eq!(post(port, "/fal.run/a/b", "[]").await.status, StatusCode::UNPROCESSABLE_ENTITY);
     let realtime = post(port, "/fal.run/a/b/realtime", "{}").await;
-    assert_eq!(realtime.status, StatusCode::NOT_IMPLEMENTED);
+    assert_eq!(realtime.status, StatusCode::UPGRADE_REQUIRED);
     assert_eq!(get(port, "/queue.fal.run/a/b/requests/x").await.status, StatusCode::NOT_FOUND);
     assert_eq!(mock.submits(), 0);
 }

@@ -7,6 +7,7 @@ mod exec;
 mod platform;
 mod process;
 mod secure;
+mod sockets;
 mod storage;
 mod tls;
 mod tunnel;

@@ -351,8 +351,12 @@ impl World {
                 | model::Output::Event { id, .. }
                 | model::Output::End { id }
                 | model::Output::Cut { id } => id.checked_sub(self.base),
-                // No job of a simulation has a webhook, and nobody fetches files.
-                model::Output::Deliver { .. } | model::Output::Serve { .. } => None,
+                // No job of a simulation has a webhook, and nobody fetches files or opens a WebSocket.
+                model::Output::Deliver { .. }
+                | model::Output::Serve { .. }
+                | model::Output::Accept { .. }
+                | model::Output::Frame { .. }
+                | model::Output::Close { .. } => None,
             };
             // Nobody is left to hear what was meant for an earlier client.
             let Some(id) = number.map(ExchangeId::new) else { continue };
@@ -375,6 +379,9 @@ impl World {
                 model::Output::Cut { .. } => self.cut(id),
                 model::Output::Deliver { .. }
                 | model::Output::Serve { .. }
+                | model::Output::Accept { .. }
+                | model::Output::Frame { .. }
+                | model::Output::Close { .. }
                 | model::Output::Wait { .. } => {}
             }
         }

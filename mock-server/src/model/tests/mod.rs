@@ -1,11 +1,13 @@
 //! The model alone, in virtual time.
 
 mod feed;
+mod front;
 mod jobs;
 mod lifecycle;
 mod limits;
 mod parts;
 mod properties;
+mod realtime;
 mod storage;
 mod webhook;
 
@@ -27,8 +29,17 @@ struct World {
     /// The text of each stream so far, and whether it has ended.
     streams: BTreeMap<u64, (String, bool)>,
     cut: Vec<u64>,
+    /// What was said on each WebSocket so far, a close included.
+    said: BTreeMap<u64, Vec<Said>>,
     letters: Vec<Letter>,
     until: Option<Instant>,
+}
+
+/// What was said on a WebSocket, drawn.
+#[derive(Clone, Debug, PartialEq)]
+enum Said {
+    Frame(Frame),
+    Close(Option<u16>),
 }
 
 /// A delivery to be made.
@@ -63,6 +74,7 @@ impl World {
             replies: BTreeMap::new(),
             streams: BTreeMap::new(),
             cut: Vec::new(),
+            said: BTreeMap::new(),
             letters: Vec::new(),
             until: None,
         }
@@ -70,6 +82,19 @@ impl World {
 
     /// Makes a call with a key and returns its exchange.
     fn send(&mut self, call: &Call<'_>) -> u64 {
+        self.give(call, |model, now, id, request| model.handle_request(now, id, request))
+    }
+
+    /// Asks for a WebSocket and returns its exchange.
+    fn upgrade(&mut self, call: &Call<'_>) -> u64 {
+        self.give(call, |model, now, id, request| model.handle_upgrade(now, id, request))
+    }
+
+    fn give(
+        &mut self,
+        call: &Call<'_>,
+        handle: impl FnOnce(&mut Model, Instant, u64, Request<'_>),
+    ) -> u64 {
         self.last_exchange += 1;
         let mut headers = HeaderMap::new();
         headers.insert("authorization", HeaderValue::from_static("Key id:secret"));
@@ -87,7 +112,7 @@ impl World {
         let request = Request::new(&call.method, call.host, path, &headers)
             .with_query(query)
             .with_body(call.body.clone());
-        self.model.handle_request(self.now, self.last_exchange, request);
+        handle(&mut self.model, self.now, self.last_exchange, request);
         self.drain();
         self.last_exchange
     }
@@ -169,6 +194,11 @@ impl World {
                     assert!(self.replies.insert(id, head.map(|()| body.into())).is_none());
                 }
                 Output::Cut { id } => self.cut.push(id),
+                Output::Accept { id } => {
+                    assert!(self.said.insert(id, Vec::new()).is_none(), "accepted once");
+                }
+                Output::Frame { id, frame } => self.say(id, Said::Frame(frame.render())),
+                Output::Close { id, code, .. } => self.say(id, Said::Close(code)),
                 Output::Deliver { id, url, headers, body, time_max } => {
                     self.letters.push(Letter { id, url, headers, body, time_max });
                 }
@@ -182,6 +212,12 @@ impl World {
                 }
             }
         }
+    }
+
+    fn say(&mut self, id: u64, said: Said) {
+        let before = self.said.get_mut(&id).expect("a WebSocket is accepted before it speaks");
+        assert!(!matches!(before.last(), Some(Said::Close(_))), "nothing follows a close");
+        before.push(said);
     }
 
     /// Status of a job with logs.
@@ -211,7 +247,7 @@ impl World {
             .map(|block| match block.strip_prefix("data: ") {
                 Some(data) => Some(serde_json::from_str(data).unwrap()),
                 None => {
-                    assert_eq!(block, ": ping");
+                    assert_eq!(block, ": keep-alive");
                     None
                 }
             })
