@@ -5,7 +5,7 @@
 // `failing` lets them fail.
 
 import assert from "node:assert/strict";
-import { createHash, createPublicKey, verify } from "node:crypto";
+import { createHash, createPublicKey, randomBytes, verify } from "node:crypto";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import path from "node:path";
@@ -116,6 +116,41 @@ const checks = {
     const url = await client(fast).storage.upload(file, { lifecycle: { expiresIn: "1h" } });
     assert.equal(await (await fetch(url)).text(), "text");
     return url;
+  },
+
+  async "storage-upload-in-parts"() {
+    // One byte too long to be sent in one piece. The mock refuses the second part twice.
+    const piece = randomBytes(1 << 20);
+    const pieces = Array.from({ length: 90 }, (_, i) => [Uint8Array.of(i), piece.subarray(1)]).flat();
+    const file = new File([...pieces, "!"], "long.bin", { type: "application/zip" });
+    const url = await client(fast).storage.upload(file);
+    const answer = await fetch(url);
+    assert.equal(answer.headers.get("content-type"), "application/zip");
+    assert.equal(Number(answer.headers.get("content-length")), file.size);
+    const [sent, got] = [createHash("sha256"), createHash("sha256")];
+    for await (const chunk of file.stream()) sent.update(chunk);
+    for await (const chunk of answer.body) got.update(chunk);
+    assert.equal(got.digest("hex"), sent.digest("hex"));
+    const end = await fetch(url, { headers: { range: "bytes=-2" } });
+    assert.equal(end.status, 206);
+    assert.equal((await end.text()).at(-1), "!");
+    return `${file.size} bytes`;
+  },
+
+  async "storage-upload-for-few"() {
+    const initialAcl = { default: "forbid", rules: [{ user: "acme", decision: "allow" }] };
+    const lifecycle = { expiresIn: 3600, initialAcl };
+    const url = await client(fast).storage.upload(new Blob(["secret"]), { lifecycle });
+    assert.equal((await fetch(url)).status, 403);
+    const headers = { authorization: "Key acme:key" };
+    assert.equal(await (await fetch(url, { headers })).text(), "secret");
+    return url;
+  },
+
+  async "output-for-nobody"() {
+    const storageSettings = { expiresIn: "1h", initialAcl: { default: "hide" } };
+    const { data } = await client(instant).run(flux, { input, storageSettings });
+    assert.equal((await fetch(data.images[0].url)).status, 404);
   },
 
   async "files-inside-an-input"() {
