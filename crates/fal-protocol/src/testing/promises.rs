@@ -17,7 +17,7 @@ use crate::headers;
 use crate::queue::{Event, LogLine, Subscribe, Watch};
 use crate::retry::{RETRY_COST, RetryPolicy};
 use crate::stream;
-use crate::wire::{Response, Sent};
+use crate::wire::{ExchangeId, Response, Sent};
 
 proptest! {
     #[test]
@@ -325,10 +325,11 @@ fn assert_paid_once<M: Machine>(driver: &Driver<M>) {
 }
 
 fn assert_unknown_is_told<M: Machine>(driver: &Driver<M>) {
-    let (mut open, mut unknown) = (None, false);
+    let (mut open, mut unknown, mut refused) = (None, false, None);
     for (_, entry) in &driver.trace {
         match entry {
             Entry::Out(Output::Send { id, request }) if asked(request) == Asked::Paid => {
+                unknown |= refused.take().is_some_and(|(_, answer)| leaves_unknown(&answer));
                 open = Some(*id);
             }
             Entry::Out(Output::Abort { id }) if open == Some(*id) => unknown = true,
@@ -343,15 +344,19 @@ fn assert_unknown_is_told<M: Machine>(driver: &Driver<M>) {
                 if head.status().is_success() {
                     return;
                 }
-                unknown |= leaves_unknown(&head.clone().map(|()| Bytes::new()));
+                refused = Some((*id, head.clone().map(|()| Bytes::new())));
                 open = None;
             }
+            // What the head leaves open, the body may tell.
+            Entry::In(Input::Response(id, rest)) => add_rest(&mut refused, *id, rest.body()),
+            Entry::In(Input::Chunk(id, piece)) => add_rest(&mut refused, *id, piece),
             Entry::In(Input::Failure(id, failure)) if open == Some(*id) => {
                 unknown |= failure.sent == Sent::Maybe;
             }
             _ => {}
         }
     }
+    unknown |= refused.is_some_and(|(_, answer)| leaves_unknown(&answer));
     let Some(Err(error)) = &driver.done else { panic!("it ended as {:?}", driver.done) };
     let told = match error.kind() {
         ErrorKind::SubmitUnknown { .. } => true,
@@ -362,6 +367,13 @@ fn assert_unknown_is_told<M: Machine>(driver: &Driver<M>) {
     };
     assert!(!unknown || told, "a job may exist, but it ended as {error:?}");
     assert!(!told || !error.is_retryable(), "{error:?} invites to pay twice");
+}
+
+/// Adds to the body of the refusal that came by this exchange.
+fn add_rest(refused: &mut Option<(ExchangeId, Response)>, id: ExchangeId, piece: &[u8]) {
+    if let Some((_, answer)) = refused.as_mut().filter(|(refused, _)| *refused == id) {
+        *answer.body_mut() = [answer.body(), piece].concat().into();
+    }
 }
 
 /// Whether an answer other than 2xx leaves open what became of the request.
