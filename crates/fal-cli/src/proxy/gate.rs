@@ -40,6 +40,20 @@ impl Gate {
             (None, Some(secret)) if secret.len() < SECRET_BYTES_MIN => Err(Problem::usage(
                 format!("FAL_PROXY_SECRET must have at least {SECRET_BYTES_MIN} characters"),
             )),
+            // What lets callers in must not go on to the service.
+            (None, Some(_)) if flags.require_header.is_none() && flags.forward_client_auth => {
+                Err(Problem::usage(
+                    "--forward-client-auth would send FAL_PROXY_SECRET to the service: let callers \
+                     send it elsewhere, with --require-header NAME",
+                ))
+            }
+            (None, Some(_))
+                if flags.require_header.as_ref().is_some_and(|name| {
+                    name.as_str().starts_with("x-fal-") || flags.forward_headers.contains(name)
+                }) =>
+            {
+                Err(Problem::usage("--require-header names a header that goes on to the service"))
+            }
             (None, Some(secret)) => Ok(Self::Secret {
                 header: flags.require_header.clone().unwrap_or(header::AUTHORIZATION),
                 has_scheme: flags.require_header.is_none(),

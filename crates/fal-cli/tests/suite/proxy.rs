@@ -281,6 +281,14 @@ fn nothing_is_served_by_accident() {
         (&["--anonymous", "--forward-header", "cookie"], None, 2, "never forwarded"),
         (&["--anonymous", "--origin", "*"], None, 2, "origin"),
         (&["--auth-url", "ftp://x/y"], None, 2, "--auth-url"),
+        (&["--forward-client-auth"], Some(PASS), 2, "would send FAL_PROXY_SECRET"),
+        (&["--require-header", "x-fal-pass"], Some(PASS), 2, "goes on to the service"),
+        (
+            &["--require-header", "a", "--forward-header", "a"],
+            Some(PASS),
+            2,
+            "goes on to the service",
+        ),
     ] {
         let mut command = fal_cli("http://127.0.0.1:1");
         command.arg("proxy").args(args).env_remove("FAL_PROXY_SECRET");
