@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use fal_mock::MockFal;
-use fal_mock::model::WebhookHosts;
+use fal_mock::model::{RealtimeConfig, RealtimeMode, WebhookHosts};
 
 use program::{Env, Exec};
 
@@ -65,7 +65,10 @@ fn builder(flags: &Service) -> fal_mock::Builder {
     if let Some(dir) = &flags.spool_dir {
         builder = builder.spool_dir(dir.clone());
     }
-    builder.spool_bytes(flags.spool_bytes)
+    let mut realtime = RealtimeConfig::default();
+    realtime.modes.clone_from(&flags.realtime_mode);
+    realtime.session_timeout = Some(flags.session_timeout);
+    builder.realtime(realtime).spool_bytes(flags.spool_bytes)
 }
 
 async fn run(flags: Serve) -> ExitCode {
@@ -290,6 +293,15 @@ struct Service {
     #[arg(long, value_enum, default_value_t = Hosts::Loopback, value_name = "HOSTS")]
     webhook_hosts: Hosts,
 
+    /// How sessions of an endpoint work: unary, server-streaming, client-streaming or bidi; repeatable. Others
+    /// work as their id says, such as acme/app-bidi, and are unary where it says nothing.
+    #[arg(long, value_parser = mode, value_name = "ENDPOINT=MODE")]
+    realtime_mode: Vec<(String, RealtimeMode)>,
+
+    /// How long a session lasts without a new input.
+    #[arg(long, default_value = "10s", value_parser = duration, value_name = "TIME")]
+    session_timeout: Duration,
+
     /// Where the certificate authority for TLS is kept, or made if there is none. Default: a directory of
     /// this user's data, such as ~/.local/share/fal-mock; for exec, one of its own in memory.
     #[arg(long, value_name = "DIR")]
@@ -380,6 +392,13 @@ fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * factor).map_err(|error| error.to_string())
 }
 
+/// Reads `acme/app=bidi`.
+fn mode(text: &str) -> Result<(String, RealtimeMode), String> {
+    let (endpoint, mode) =
+        text.split_once('=').ok_or("give an endpoint and a mode: acme/app=bidi")?;
+    Ok((endpoint.trim_matches('/').to_owned(), mode.parse()?))
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -420,6 +439,13 @@ mod tests {
         let sizes = ["5", "2K", "3M", "1G"].map(|text| size(text).ok());
         assert_eq!(sizes, [5, 2 << 10, 3 << 20, 1 << 30].map(Some));
         assert_eq!(["", "G", "1.5G", "1T", "-1", "99999999999G"].map(|t| size(t).ok()), [None; 6]);
+    }
+
+    #[test]
+    fn modes_belong_to_endpoints() {
+        let bidi = Ok(("acme/app".to_owned(), RealtimeMode::Bidi));
+        assert_eq!(mode("acme/app=bidi"), bidi);
+        assert!(mode("bidi").is_err() && mode("acme/app=both").is_err());
     }
 
     #[test]

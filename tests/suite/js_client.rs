@@ -169,11 +169,11 @@ impl Mocks {
 }
 
 /// Where `cargo xtask setup` puts the packages.
-fn packages() -> PathBuf {
+pub(crate) fn packages() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/ci-tools/js")
 }
 
-async fn is_installed() -> Result<(), String> {
+pub(crate) async fn is_installed() -> Result<(), String> {
     let node = Command::new("node").arg("--version").output().await;
     if !node.is_ok_and(|output| output.status.success()) {
         return Err("node is not installed, so the JavaScript client cannot be tested".to_owned());

@@ -3,6 +3,7 @@
 mod client;
 mod corpus;
 mod js_client;
+mod js_realtime;
 mod machines;
 mod odd_http;
 mod readme;

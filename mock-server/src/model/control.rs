@@ -104,8 +104,12 @@ pub enum Control {
 pub enum StreamFailure {
     /// The connection is closed without the end of the body.
     Cut,
-    /// One last event, then the end. The data stands on one line, such as `{"error":"out of memory"}`.
+    /// One last event, then the end. The data stands on one line, such as `{"error":"out of memory"}`. In a
+    /// stream of raw bytes it is the last of them.
     Event(Bytes),
+    /// The model fails, and its last event says so: a step of a workflow has an event for that, others
+    /// give the failure's body under `error`. A stream of raw bytes is cut.
+    Failed(Failure),
 }
 
 /// Where a job stands.

@@ -97,7 +97,7 @@ const LISTED: &[(&str, Interface)] = &[(
 )];
 
 /// Words in the ids of models that answer with text.
-const TEXT_WORDS: &[&str] = &["chat", "completions", "llm", "openrouter", "router", "vlm"];
+const TEXT_WORDS: &[&str] = &["asr", "chat", "completions", "llm", "openrouter", "router", "vlm"];
 
 /// The text-to-image interface that most documents share, with nothing required.
 static GENERIC: Interface = Interface {

@@ -14,6 +14,7 @@ use super::id::RequestId;
 use super::job::Outcome;
 use super::lifecycle::Keep;
 use super::reply::{REQUEST_ID, id_value};
+use super::script::{self, Kind, Script};
 use super::{Due, Model, Open, StreamFailure, app_of, reply, run};
 use crate::render;
 
@@ -26,6 +27,8 @@ pub(crate) struct Feed {
     answer: Answer,
     door: Door<'static>,
     keep: Option<Box<Keep>>,
+    /// What it sends, where that does not come from the answer.
+    script: Option<Script>,
     frames: usize,
     sent: usize,
     failure: Option<StreamFailure>,
@@ -59,11 +62,31 @@ impl Model {
             // Calls are judged when they come in.
             Outcome::Unread => return Some(reply::unknown_request(id)),
         };
+        let input = || serde_json::from_slice(&request.body).unwrap_or_default();
+        let seed = answer.draw();
+        let script = match Kind::of(&endpoint) {
+            None => None,
+            Some(Kind::Sound) => Some(script::sound(seed, &input())),
+            Some(Kind::Workflow) => {
+                let (files, age, door) = (&mut self.files, &mut self.age, &request.door);
+                let lasting = keep.as_ref().map(|keep| Lasting::new(id, keep, self.now, self.now));
+                let time = self.config.effective_run_time();
+                let output = answer.publish(files, age, endpoint.as_str(), door, time, lasting);
+                let input: serde_json::Value = input();
+                let prompt = input["prompt"].as_str().unwrap_or("a text");
+                Some(script::workflow(seed, prompt, &output))
+            }
+        };
         let frames = match is_text(endpoint.as_str()) {
+            _ if script.is_some() => script.as_ref().map_or(0, |script| script.pieces.len()),
             true => tokens(&answer, endpoint.as_str()).count(),
             false => PICTURE_FRAMES,
         };
-        self.out.push_back(Output::Stream { id: exchange, head: head(id) });
+        let mut head = head(id);
+        if let Some(script) = &script {
+            head.headers_mut().insert(header::CONTENT_TYPE, script.content_type.clone());
+        }
+        self.out.push_back(Output::Stream { id: exchange, head });
         app_of(&mut self.apps, endpoint.app()).running += 1;
         let feed = Feed {
             endpoint,
@@ -72,6 +95,7 @@ impl Model {
             answer,
             door: request.door.into_owned(),
             keep,
+            script,
             frames,
             sent: 0,
             failure: self.break_next.pop_front(),
@@ -95,20 +119,39 @@ impl Model {
         let run_time = self.config.effective_run_time();
         let Some(Open::Feed(feed)) = self.open.get_mut(&exchange) else { return };
         while feed.next_at(run_time).is_some_and(|at| at <= self.now) {
-            if feed.sent == feed.frames / 2
+            if feed.sent == feed.breaks_at()
                 && let Some(failure) = feed.failure.take()
             {
                 let end = match failure {
                     StreamFailure::Cut => Output::Cut { id: exchange },
                     StreamFailure::Event(data) => {
-                        let bytes = event(&data);
+                        let bytes = if feed.is_raw() { data } else { event(&data) };
                         self.out.push_back(Output::Event { id: exchange, bytes });
                         Output::End { id: exchange }
+                    }
+                    StreamFailure::Failed(failure) => {
+                        let kind = feed.script.as_ref().map(|script| script.kind);
+                        match script::failed(kind, &failure) {
+                            Some(bytes) => {
+                                self.out.push_back(Output::Event { id: exchange, bytes });
+                                Output::End { id: exchange }
+                            }
+                            None => Output::Cut { id: exchange },
+                        }
                     }
                 };
                 return self.feed_over(exchange, end);
             }
             feed.sent += 1;
+            if let Some(script) = &feed.script {
+                feed.last_at = self.now;
+                let bytes = script.pieces[feed.sent - 1].clone();
+                self.out.push_back(Output::Event { id: exchange, bytes });
+                if feed.sent == feed.frames {
+                    return self.feed_over(exchange, Output::End { id: exchange });
+                }
+                continue;
+            }
             let data = if is_text(feed.endpoint.as_str()) {
                 feed.text()
             } else {
@@ -127,12 +170,15 @@ impl Model {
                 return self.feed_over(exchange, Output::End { id: exchange });
             }
         }
-        if self.now.saturating_duration_since(feed.last_at) >= self.config.ping_interval {
+        let is_raw = feed.is_raw();
+        let silence = self.now.saturating_duration_since(feed.last_at);
+        if !is_raw && silence >= self.config.ping_interval {
             feed.last_at = self.now;
             let bytes = Bytes::from_static(b": keep-alive\n\n");
             self.out.push_back(Output::Event { id: exchange, bytes });
         }
-        let ping = feed.last_at.checked_add(self.config.ping_interval);
+        // Bytes have no place for comments.
+        let ping = feed.last_at.checked_add(self.config.ping_interval).filter(|_| !is_raw);
         feed.due = feed.next_at(run_time).into_iter().chain(ping).min();
         if let Some(at) = feed.due {
             self.plan(at, Due::Feed(exchange));
@@ -147,6 +193,16 @@ impl Model {
 }
 
 impl Feed {
+    /// Whether it sends bytes and not events.
+    fn is_raw(&self) -> bool {
+        self.script.as_ref().is_some_and(|script| script.kind == Kind::Sound)
+    }
+
+    /// Before which frame it breaks off, if it does.
+    fn breaks_at(&self) -> usize {
+        self.script.as_ref().map_or(self.frames / 2, |script| script.kind.breaks_at(self.frames))
+    }
+
     /// When the next frame is ready: they are spread evenly over the run time, the last at its end.
     fn next_at(&self, run_time: Duration) -> Option<Instant> {
         let nth = |n: usize| u32::try_from(n).expect("there are few frames");

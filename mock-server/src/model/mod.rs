@@ -41,6 +41,7 @@ mod realtime;
 mod reply;
 mod rest;
 mod run;
+mod script;
 mod signer;
 mod site;
 mod storage;

@@ -16,6 +16,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::client::{get, post};
 use crate::instant;
+use crate::secure::{shake, tunnel};
 
 type Socket = WebSocketStream<TcpStream>;
 
@@ -234,4 +235,31 @@ async fn what_is_not_there_says_so() {
     }
     let path = "/wma.fal.run/session";
     assert_eq!(refused(&mock, path, true).await, StatusCode::NOT_IMPLEMENTED);
+}
+
+#[tokio::test]
+async fn hard_coded_addresses_are_reached_through_a_tunnel_with_tls() {
+    let mock = instant().await;
+    for (host, path) in [("fal.run", "/acme/app/realtime"), ("ws.fal.run", "/acme/app")] {
+        let stream = tunnel(mock.port(), &format!("{host}:443")).await.unwrap();
+        let stream = shake(stream, mock.ca_pem(), host).await.unwrap();
+        let mut request = format!("wss://{host}{path}").into_client_request().unwrap();
+        request.headers_mut().insert("authorization", "Key id:secret".parse().unwrap());
+        let (mut socket, answer) = client_async(request, stream).await.unwrap();
+        assert_eq!(answer.status().as_u16(), 101);
+        socket.send(Message::text(r#"{"seed":7}"#)).await.unwrap();
+        let Some(Ok(Message::Text(text))) = socket.next().await else { panic!("a text") };
+        assert!(text.contains("\"seed\":7") || text.contains("\"start\""), "{text}");
+    }
+    assert_eq!((mock.counters().sessions, mock.counters().fronts), (1, 1));
+    assert_eq!(mock.refused_connects(), 0);
+}
+
+#[tokio::test]
+async fn sounds_arrive_as_raw_chunks() {
+    let mock = instant().await;
+    let answer = post(mock.port(), "/fal.run/fal-ai/maya/stream", r#"{"prompt":"hi"}"#).await;
+    assert_eq!(answer.headers["content-type"], "audio/wav");
+    assert!(answer.headers.contains_key("x-fal-request-id"));
+    assert_eq!((&answer.body[..4], answer.body.len()), (&b"RIFF"[..], 32_044));
 }

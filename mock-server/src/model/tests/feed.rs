@@ -115,6 +115,91 @@ fn whoever_goes_away_frees_the_runner() {
     assert_eq!(world.events(stream).len(), 0);
 }
 
+/// Bytes of a stream so far, of any kind.
+fn raw(world: &World, exchange: u64) -> Vec<u8> {
+    world.raw[&exchange].concat()
+}
+
+#[test]
+fn sounds_come_in_chunks_of_raw_bytes() {
+    let run_time = Duration::from_secs(80);
+    let mut world = World::new(Config { run_time, ..Config::default() });
+    let stream = world.send(&stream_of("/fal-ai/maya/stream"));
+    assert_eq!(world.heads[&stream]["content-type"], "audio/wav");
+    assert!(world.heads[&stream].contains_key("x-fal-request-id"));
+    world.pass(Duration::from_secs(79));
+    let most = raw(&world, stream);
+    assert_eq!(world.raw[&stream].len(), 7, "no comment is among them");
+    world.pass(Duration::from_secs(1));
+    let whole = raw(&world, stream);
+    assert!(whole.starts_with(&most) && whole.len() == 32_044 && whole.starts_with(b"RIFF"));
+    assert!(world.streams[&stream].1);
+
+    let mp3 = Call::post("/acme/tts/stream", r#"{"output_format":"mp3"}"#).on(Host::Run);
+    let stream = world.send(&mp3);
+    assert_eq!(world.heads[&stream]["content-type"], "audio/mpeg");
+
+    // It fails as other streams do.
+    let failure = || Failure::model_error(StatusCode::BAD_REQUEST, "file_too_large", "no");
+    world.control(Control::FailNext(failure()));
+    assert_eq!(world.ask(&stream_of("/acme/tts/stream")).status(), StatusCode::BAD_REQUEST);
+    for (how, end) in [
+        (StreamFailure::Cut, None),
+        (StreamFailure::Failed(failure()), None),
+        (StreamFailure::Event(Bytes::from_static(b"oops")), Some(&b"oops"[..])),
+    ] {
+        world.control(Control::BreakNextStream(how));
+        let stream = world.send(&stream_of("/acme/tts/stream"));
+        world.pass(run_time);
+        assert_eq!(world.raw[&stream].len(), 4 + usize::from(end.is_some()));
+        assert_eq!(
+            (world.cut.last() == Some(&stream), world.streams[&stream].1),
+            (end.is_none(), end.is_some())
+        );
+        assert!(end.is_none_or(|end| raw(&world, stream).ends_with(end)));
+    }
+}
+
+#[test]
+fn workflows_tell_their_steps() {
+    let mut world = World::new(Config::default());
+    let stream = world.send(&stream_of("/workflows/acme/flow/stream"));
+    world.pass_ms(800);
+    let events: Vec<Value> = world.events(stream).into_iter().flatten().collect();
+    let kinds: Vec<&str> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["submit", "completion", "submit", "completion", "output"]);
+    assert_eq!(
+        (&events[0]["node_id"], &events[0]["app_id"]),
+        (&events[1]["node_id"], &json!("fal-ai/any-llm"))
+    );
+    assert!(events[0]["request_id"].as_str().unwrap().parse::<RequestId>().is_ok());
+    assert_ne!(events[0]["request_id"], events[2]["request_id"]);
+    assert_eq!(events[1]["output"]["output"], "a cat, in detail");
+    assert_eq!(events[3]["output"], events[4]["output"]);
+    let url = events[4]["output"]["images"][0]["url"].as_str().unwrap();
+    let path = url.strip_prefix("https://v3.fal.media").unwrap();
+    assert_eq!(world.ask(&Call::get(path).on(Host::Cdn)).status(), StatusCode::OK);
+    assert!(world.streams[&stream].1);
+
+    let failure = Failure::model_error(StatusCode::UNPROCESSABLE_ENTITY, "value_error", "too blue");
+    world.control(Control::BreakNextStream(StreamFailure::Failed(failure.clone())));
+    world.control(Control::BreakNextStream(StreamFailure::Failed(failure)));
+    let stream = world.send(&stream_of("/workflows/acme/flow/stream"));
+    let other = world.send(&stream_of("/acme/app/stream"));
+    world.pass_ms(800);
+    let events: Vec<Value> = world.events(stream).into_iter().flatten().collect();
+    let last = events.last().unwrap();
+    assert_eq!(
+        (events.len(), &last["type"], &last["message"]),
+        (4, &json!("error"), &json!("too blue"))
+    );
+    assert_eq!((&last["node_id"], &last["error"]["status"]), (&events[2]["node_id"], &json!(422)));
+    assert_eq!(last["error"]["body"]["detail"][0]["type"], "value_error");
+    let last = world.events(other).pop().flatten().unwrap();
+    assert_eq!(last["error"]["detail"][0]["msg"], "too blue");
+    assert!(world.streams[&stream].1 && world.streams[&other].1);
+}
+
 fn stream_of(target: &str) -> Call<'_> {
     Call::post(target, INPUT).on(Host::Run)
 }

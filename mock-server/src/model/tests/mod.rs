@@ -8,6 +8,7 @@ mod limits;
 mod parts;
 mod properties;
 mod realtime;
+mod sockets;
 mod storage;
 mod webhook;
 
@@ -28,6 +29,9 @@ struct World {
     replies: BTreeMap<u64, Response>,
     /// The text of each stream so far, and whether it has ended.
     streams: BTreeMap<u64, (String, bool)>,
+    /// The headers of each stream, and its pieces as bytes.
+    heads: BTreeMap<u64, HeaderMap>,
+    raw: BTreeMap<u64, Vec<Bytes>>,
     cut: Vec<u64>,
     /// What was said on each WebSocket so far, a close included.
     said: BTreeMap<u64, Vec<Said>>,
@@ -73,6 +77,8 @@ impl World {
             last_exchange: 0,
             replies: BTreeMap::new(),
             streams: BTreeMap::new(),
+            heads: BTreeMap::new(),
+            raw: BTreeMap::new(),
             cut: Vec::new(),
             said: BTreeMap::new(),
             letters: Vec::new(),
@@ -170,12 +176,15 @@ impl World {
                 Output::Stream { id, head } => {
                     assert_eq!(head.status(), StatusCode::OK);
                     assert!(self.streams.insert(id, (String::new(), false)).is_none());
+                    self.heads.insert(id, head.headers().clone());
+                    self.raw.insert(id, Vec::new());
                 }
                 Output::Event { id, bytes } => {
                     let (text, ended) =
                         self.streams.get_mut(&id).expect("a stream begins before its events");
                     assert!(!*ended, "nothing follows the end");
-                    text.push_str(std::str::from_utf8(&bytes).unwrap());
+                    text.push_str(&String::from_utf8_lossy(&bytes));
+                    self.raw.entry(id).or_default().push(bytes);
                 }
                 Output::End { id } => {
                     self.streams.get_mut(&id).expect("a stream ends once").1 = true
