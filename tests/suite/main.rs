@@ -9,5 +9,6 @@ mod odd_http;
 mod readme;
 mod schema;
 mod simulation;
+mod sockets;
 mod support;
 mod vectors;

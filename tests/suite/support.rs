@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it")]
 
 pub(crate) mod raw;
+pub(crate) mod socket;
 
 use std::time::{Duration, Instant};
 

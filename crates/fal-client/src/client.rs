@@ -118,6 +118,27 @@ impl Client {
         Platform::new(self.clone())
     }
 
+    /// A short-lived token for these apps, such as `fal-ai/fast-lcm-diffusion/realtime`, that a browser can
+    /// have instead of the key.
+    pub fn token(
+        &self,
+        apps: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> crate::token::TokenRequest {
+        crate::token::TokenRequest::new(self.clone(), apps)
+    }
+
+    /// A realtime session: inputs and outputs in milliseconds over one connection.
+    #[cfg(feature = "realtime")]
+    pub fn realtime(&self, endpoint: impl AsRef<str>) -> crate::realtime::RealtimeBuilder {
+        crate::realtime::RealtimeBuilder::new(self.clone(), endpoint.as_ref())
+    }
+
+    /// Runs over one WebSocket: several inputs ahead, answered in order.
+    #[cfg(feature = "realtime")]
+    pub fn ws(&self, endpoint: impl AsRef<str>) -> crate::ws::WsBuilder {
+        crate::ws::WsBuilder::new(self.clone(), endpoint.as_ref())
+    }
+
     /// Verifies what webhooks receive. Clones of a client share the keys for it.
     #[cfg(feature = "webhook")]
     #[must_use]

@@ -17,13 +17,20 @@ pub mod platform;
 mod prepare;
 mod proxy;
 mod queue;
+#[cfg(feature = "realtime")]
+pub mod realtime;
 mod run;
+#[cfg(feature = "realtime")]
+mod socket;
 mod stream;
 mod subscribe;
+mod token;
 pub mod transport;
 mod upload;
 #[cfg(feature = "webhook")]
 pub mod webhook;
+#[cfg(feature = "realtime")]
+pub mod ws;
 
 pub use client::{Builder, Client};
 pub use download::{DOWNLOAD_BYTES_MAX, DOWNLOAD_DEADLINE_DEFAULT, Download};
@@ -37,6 +44,7 @@ pub use queue::{IntoHandle, Queue, STEP_DEADLINE_DEFAULT, Submit, Watch};
 pub use run::{RUN_DEADLINE_DEFAULT, Run};
 pub use stream::{StreamItem, StreamRun, Streaming};
 pub use subscribe::{DEADLINE_DEFAULT, Subscribe, Subscription};
+pub use token::{TOKEN_DEADLINE_DEFAULT, TokenRequest};
 pub use upload::{UPLOAD_DEADLINE_DEFAULT, Upload, UploadSource, Uploading};
 
 pub use fal_protocol::error::{
@@ -49,6 +57,7 @@ pub use fal_protocol::queue::{
     CancelOutcome, Completed, Handle, LogLine, OnDeadline, State, Status,
 };
 pub use fal_protocol::retry::RetryPolicy;
+pub use fal_protocol::token::{Route as TokenRoute, Token};
 pub use fal_protocol::upload::{Route, UploadState};
 pub use fal_protocol::wire::{Failure, FailureKind, Phase, Sent};
 pub use fal_protocol::{Credentials, EndpointId, Key};

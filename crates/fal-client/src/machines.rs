@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use fal_protocol::machine::{AttemptFailed, Output};
 use fal_protocol::wire::{ExchangeId, Failure, Head, Response};
-use fal_protocol::{Answer, Error, platform, queue, run, stream, upload};
+use fal_protocol::{Answer, Error, Token, platform, queue, run, stream, token, upload};
 
 pub(crate) trait Machine: Send + Unpin {
     type Event;
@@ -65,6 +65,7 @@ machine!(run::Run, AttemptFailed, Answer, {});
 machine!(queue::Submit, queue::Event, queue::Handle, {});
 machine!(queue::Check, queue::Event, queue::Status, {});
 machine!(queue::Fetch, queue::Event, Answer, {});
+machine!(token::Mint, AttemptFailed, Token, {});
 machine!(queue::Cancel, queue::Event, queue::CancelOutcome, {});
 machine!(chunked stream::Stream, stream::Event, stream::Streamed);
 machine!(chunked queue::Watch, queue::Event, queue::Completed);

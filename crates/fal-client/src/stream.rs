@@ -284,6 +284,11 @@ pub struct StreamItem {
 }
 
 impl StreamItem {
+    #[cfg(feature = "realtime")]
+    pub(crate) const fn new(data: Bytes, name: Option<String>, is_event: bool) -> Self {
+        Self { data, name, is_event }
+    }
+
     /// Reads the data as a type; it may borrow from it (`&str`, `&RawValue`).
     ///
     /// # Errors

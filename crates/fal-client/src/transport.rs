@@ -8,10 +8,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fal_protocol::wire::{Failure, Head, Request, Response};
+use fal_protocol::wire::{Failure, FailureKind, Head, Message, Request, Response};
 use futures_core::Stream;
 
 /// Performs exchanges. No retry, no redirect, no interpretation of a status: the machines do that.
@@ -23,6 +24,56 @@ pub trait Transport: Send + Sync + fmt::Debug {
     /// [`Failure`]; its `sent` must be [`Sent::No`](fal_protocol::wire::Sent::No) only when not one byte
     /// of the request can have reached the peer, because that allows a paid request to be repeated.
     async fn send(self: Arc<Self>, exchange: Exchange) -> Result<Answer, Failure>;
+
+    /// Opens a WebSocket: performs the handshake that the request asks for by
+    /// [`Expect::WebSocket`](fal_protocol::wire::Expect::WebSocket), adding the headers that belong to it.
+    /// Dropping the future gives up.
+    ///
+    /// # Errors
+    /// [`Failure`]. A transport without WebSockets, which this is unless it says otherwise, fails always.
+    async fn upgrade(self: Arc<Self>, _request: Request) -> Result<Upgrade, Failure> {
+        Err(Failure::connect(FailureKind::Other, "this transport has no WebSockets"))
+    }
+}
+
+/// What a peer answered to the handshake of a WebSocket.
+#[expect(clippy::exhaustive_enums, reason = "a driver must handle every shape")]
+pub enum Upgrade {
+    /// It agreed: its 101, and the open connection.
+    Open(Head, Box<dyn WebSocket>),
+    /// It did not: its whole answer.
+    Refused(Response),
+}
+
+impl fmt::Debug for Upgrade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open(..) => f.write_str("Open"),
+            Self::Refused(response) => write!(f, "Refused({})", response.status()),
+        }
+    }
+}
+
+/// An open WebSocket. Pings are its own business.
+pub trait WebSocket: Send {
+    /// Takes a message to be sent; it leaves when [`poll_flush`](Self::poll_flush) is polled. After a
+    /// [`Message::Close`] nothing more is sent.
+    ///
+    /// # Errors
+    /// [`Failure`] when the connection is over.
+    fn start_send(&mut self, message: Message) -> Result<(), Failure>;
+
+    /// Ready once everything that was taken has been handed to the connection.
+    ///
+    /// # Errors
+    /// [`Failure`] when it cannot be.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>>;
+
+    /// The next message. `None` after a [`Message::Close`].
+    ///
+    /// # Errors
+    /// [`Failure`] when the connection broke; nothing comes after it.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Failure>>>;
 }
 
 /// One request, and what it needs from the outside.

@@ -62,6 +62,12 @@ impl Answer {
     }
 }
 
+impl From<Response> for Answer {
+    fn from(response: Response) -> Self {
+        Self::new(response)
+    }
+}
+
 /// Prints the body's length only.
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

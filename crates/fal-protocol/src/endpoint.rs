@@ -138,6 +138,17 @@ impl EndpointId {
         &self.text[..usize::from(self.app_end)]
     }
 
+    /// The id followed by this path; slashes before it are dropped, and an empty one adds nothing.
+    ///
+    /// # Errors
+    /// [`InputError::EndpointId`] when the whole is none: a path has the segments of an id.
+    pub fn join(&self, path: &str) -> Result<Self, InputError> {
+        match path.trim_start_matches('/') {
+            "" => Ok(self.clone()),
+            path => Self::parse(&format!("{self}/{path}")),
+        }
+    }
+
     /// The path of the streaming route: the id with `/stream`, which is not doubled.
     ///
     /// Source: `resolveEndpointPath` in `@fal-ai/client` 1.10.1 (official client source). The Python
@@ -162,6 +173,12 @@ impl FromStr for EndpointId {
 impl fmt::Display for EndpointId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
+    }
+}
+
+impl AsRef<str> for EndpointId {
+    fn as_ref(&self) -> &str {
+        &self.text
     }
 }
 

@@ -34,6 +34,7 @@ pub mod upload;
 #[cfg(feature = "webhook")]
 pub mod webhook;
 pub mod wire;
+pub mod ws;
 
 pub use answer::Answer;
 pub use auth::{Credentials, Key};

@@ -26,7 +26,7 @@ use crate::http2::Http2;
 use crate::io::Stream;
 use crate::origin::Origin;
 use crate::pool::Pooled;
-use crate::tls::{ALPN_HTTP2, Tls};
+use crate::tls::{ALPN_HTTP2, Offer, Tls};
 
 /// Opens connections as a [`Config`] says.
 pub(crate) struct Connector {
@@ -55,6 +55,23 @@ impl Connector {
     /// Opens a connection to `origin`.
     pub(crate) async fn connect(&self, origin: &Origin) -> Result<Pooled, Failure> {
         let opening = Box::pin(self.open(origin)); // Large and rare: kept out of the caller's future.
+        self.in_time(opening).await
+    }
+
+    /// Opens a connection to `origin` that speaks HTTP/1.1 alone, and on which nothing was said yet.
+    #[cfg(feature = "websocket")]
+    pub(crate) async fn connect_http1(&self, origin: &Origin) -> Result<Stream, Failure> {
+        let opening = Box::pin(async {
+            let (stream, _) = self.stream(origin, Offer::Http1).await?;
+            Ok(stream)
+        });
+        self.in_time(opening).await
+    }
+
+    async fn in_time<T>(
+        &self,
+        opening: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
         tokio::time::timeout(self.timeout, opening).await.unwrap_or_else(|_| {
             let message = format!("no connection within {:?}", self.timeout);
             Err(Failure::connect(FailureKind::Timeout, message))
@@ -62,21 +79,26 @@ impl Connector {
     }
 
     async fn open(&self, origin: &Origin) -> Result<Pooled, Failure> {
+        let (stream, is_http2) = self.stream(origin, Offer::Any).await?;
+        if !is_http2 {
+            return http1(stream, origin).await;
+        }
+        Http2::new(stream).await.map(Pooled::Http2).map_err(|e| handshake_failed(&e))
+    }
+
+    /// A stream on which nothing of HTTP was said yet, and whether HTTP/2 is to be spoken.
+    async fn stream(&self, origin: &Origin, offer: Offer) -> Result<(Stream, bool), Failure> {
         let uri = origin.uri(PathAndQuery::from_static("/"));
         let tcp = match self.proxy.as_ref().and_then(|proxy| proxy.intercept(&uri)) {
             Some(proxy) => self.tunnel(&proxy, uri).await?,
             None => self.dial(uri).await?,
         };
         if !origin.https {
-            return http1(Stream::Plain(tcp), origin).await;
+            return Ok((Stream::Plain(tcp), false));
         }
-        let tls = self.tls.connect(origin, tcp).await?;
+        let tls = self.tls.connect(origin, tcp, offer).await?;
         let is_http2 = tls.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2);
-        let stream = Stream::Tls(Box::new(tls));
-        if !is_http2 {
-            return http1(stream, origin).await;
-        }
-        Http2::new(stream).await.map(Pooled::Http2).map_err(|e| handshake_failed(&e))
+        Ok((Stream::Tls(Box::new(tls)), is_http2))
     }
 
     async fn dial(&self, uri: Uri) -> Result<TcpStream, Failure> {

@@ -15,6 +15,8 @@ mod pool;
 mod source;
 mod tls;
 mod transport;
+#[cfg(feature = "websocket")]
+mod websocket;
 
 pub use chunks::Chunks;
 pub use config::Config;
@@ -22,3 +24,5 @@ pub use error::TransportError;
 pub use exchange::{Answer, Exchange, OnSent};
 pub use source::{BlockFuture, ReadAt, Source};
 pub use transport::Transport;
+#[cfg(feature = "websocket")]
+pub use websocket::{Upgrade, WebSocket};

@@ -22,7 +22,23 @@ use crate::origin::Origin;
 pub(crate) struct Tls {
     extra_roots: RootCertStore,
     extra_root_file: Option<PathBuf>,
-    config: OnceCell<Arc<ClientConfig>>,
+    config: OnceCell<Configs>,
+}
+
+/// The same but for the protocols that are offered.
+#[derive(Debug)]
+struct Configs {
+    any: Arc<ClientConfig>,
+    http1: Arc<ClientConfig>,
+}
+
+/// Which protocols a server may choose from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offer {
+    Any,
+    /// A WebSocket begins in HTTP/1.1.
+    #[cfg_attr(not(feature = "websocket"), expect(dead_code, reason = "nothing else asks for it"))]
+    Http1,
 }
 
 impl Tls {
@@ -48,8 +64,13 @@ impl Tls {
         &self,
         origin: &Origin,
         stream: TcpStream,
+        offer: Offer,
     ) -> Result<TlsStream<Socket>, Failure> {
-        let config = self.config.get_or_try_init(|| self.load()).await?;
+        let configs = self.config.get_or_try_init(|| self.load()).await?;
+        let config = match offer {
+            Offer::Any => &configs.any,
+            Offer::Http1 => &configs.http1,
+        };
         let name = ServerName::try_from(origin.host().to_owned()).map_err(|_| {
             Failure::connect(FailureKind::Tls, "the host cannot be the name of a certificate")
         })?;
@@ -65,13 +86,17 @@ impl Tls {
     }
 
     /// Reads the certificates on a blocking thread: there are some 140 files of them.
-    async fn load(&self) -> Result<Arc<ClientConfig>, Failure> {
+    async fn load(&self) -> Result<Configs, Failure> {
         let roots = self.extra_roots.clone();
         let file = self.extra_root_file.clone();
         tokio::task::spawn_blocking(move || build(roots, file))
             .await
             .unwrap_or_else(|e| Err(e.to_string()))
-            .map(Arc::new)
+            .map(|any| {
+                let mut http1 = any.clone();
+                http1.alpn_protocols.retain(|protocol| protocol != ALPN_HTTP2);
+                Configs { any: Arc::new(any), http1: Arc::new(http1) }
+            })
             .map_err(|problem| Failure::connect(FailureKind::Tls, problem))
     }
 }

@@ -79,6 +79,11 @@ impl Transport {
         }
     }
 
+    #[cfg(feature = "websocket")]
+    pub(crate) fn connector(&self) -> &Connector {
+        &self.connector
+    }
+
     async fn connect(&self, origin: &Origin) -> Result<Pooled, Failure> {
         Ok(match self.connector.connect(origin).await? {
             Pooled::Http2(http2) => Pooled::Http2(self.pool.share(origin, http2)),

@@ -144,15 +144,11 @@ impl Queue {
 /// Source: `realtime.ts` and `utils.ts` of `@fal-ai/client` 1.10.1 (official client source). The
 /// Python client appends `/realtime` always, which breaks the ids of the catalogue that end so.
 pub fn target(endpoint: &EndpointId, path: Option<&str>) -> Result<EndpointId, InputError> {
-    let path = match path {
-        Some(path) => path.trim_start_matches('/'),
+    endpoint.join(match path {
+        Some(path) => path,
         None if endpoint.path().is_some_and(|p| p == REALTIME || p.ends_with("/realtime")) => "",
         None => REALTIME,
-    };
-    match path {
-        "" => Ok(endpoint.clone()),
-        path => EndpointId::parse(&format!("{endpoint}/{path}")),
-    }
+    })
 }
 
 /// The handshake of a connection to this target: with the token if there is one, else with the
