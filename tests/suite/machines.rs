@@ -17,6 +17,9 @@ fn every_machine_has_vectors() {
         "queue/cancel",
         "queue/subscribe",
         "queue/attach",
+        "realtime/session",
+        "token",
+        "ws/runs",
     ];
     let vectors = machine_vectors();
     missing.retain(|machine| !vectors.iter().any(|vector| vector.part("machine") == machine));
@@ -69,7 +72,7 @@ fn machine_vectors() -> Vec<Vector> {
 
 /// Events may be passed over and waits need not be named; requests, aborts and ends must.
 fn must_be_expected(expected: &Value) -> bool {
-    ["send", "abort", "done"].iter().any(|kind| expected.get(kind).is_some())
+    ["send", "message", "abort", "done"].iter().any(|kind| expected.get(kind).is_some())
 }
 
 /// Expectations that differ from this one in one place each.

@@ -2,6 +2,7 @@
 
 mod endpoint;
 mod errors;
+mod msgpack;
 mod platform;
 mod proxy;
 mod sse;
@@ -63,11 +64,14 @@ fn runner(area: &str) -> Run {
     match area {
         "endpoint" => endpoint::run,
         "errors" => errors::run,
+        "msgpack" => msgpack::run,
         "platform" => platform::run,
         "proxy" => proxy::run,
         "sse" => sse::run,
         "webhook" => webhook::run,
-        "queue" | "run" | "stream" | "upload" => fal_conformance::machines::run,
+        "queue" | "realtime" | "run" | "stream" | "token" | "upload" | "ws" => {
+            fal_conformance::machines::run
+        }
         other => panic!("no runner for the area {other:?}"),
     }
 }

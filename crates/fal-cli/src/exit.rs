@@ -42,6 +42,7 @@ impl Exit {
             ErrorKind::Input(_) => Self::Usage,
             ErrorKind::SubmitUnknown { .. } => Self::Unknown,
             ErrorKind::NotReady => Self::NotReady,
+            ErrorKind::Closed(_) => Self::Failed,
             ErrorKind::Deadline { .. } => Self::Deadline,
             ErrorKind::Cancelled { .. } => Self::Cancelled,
             _ => Self::Other,

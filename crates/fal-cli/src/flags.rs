@@ -63,6 +63,17 @@ pub(crate) enum Command {
     /// Sound and other raw bytes go to --out, or to stdout when that is no terminal. There is no queue
     /// and no handle: Ctrl-C stops the model, and a stream that breaks cannot be taken up again.
     Stream(Stream),
+    /// Send inputs over one connection and print what comes back: models that answer in milliseconds
+    ///
+    /// The input is built from the arguments, or each line of stdin is one, as JSON. Outputs are printed
+    /// as they come; pictures and other bytes in them go to --out. Ends when every input has its output
+    /// and there are no more; Ctrl-C closes the connection in order.
+    Realtime(RealtimeFlags),
+    /// Print a short-lived token that a browser can have instead of the key
+    ///
+    /// It may call the named apps and no others. A realtime connection needs the whole path, such as
+    /// fal-ai/fast-lcm-diffusion/realtime.
+    Token(TokenFlags),
     /// Put a job into the queue and print its handle
     ///
     /// On a terminal and with -r the handle is text (fal-ai/flux/dev/requests/ID), else JSON lines;
@@ -195,6 +206,58 @@ pub(crate) struct Stream {
     /// Send a header of your own; not for secrets, flags are visible to other users
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
     pub(crate) headers: Vec<(String, String)>,
+}
+
+/// Flags of `realtime`.
+#[derive(Debug, Args)]
+#[command(after_long_help = input::HELP, after_help = SEE_MORE)]
+pub(crate) struct RealtimeFlags {
+    /// The model, such as fal-ai/fast-lcm-diffusion
+    pub(crate) endpoint: String,
+
+    /// Its input: key=value, key:=JSON; see --help. Without any, each line of stdin is an input
+    #[arg(value_name = "KEY=VALUE")]
+    pub(crate) fields: Vec<String>,
+
+    /// The input as JSON: a file's name, @file, - for stdin, or the JSON itself; fields are added to it
+    #[arg(long, value_name = "JSON")]
+    pub(crate) input: Option<String>,
+
+    /// Save the bytes of outputs here, such as pictures; nothing is ever overwritten
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// What follows the id in the address, instead of /realtime
+    #[arg(long)]
+    pub(crate) path: Option<String>,
+
+    /// How many inputs the service keeps before it drops the oldest: 1 to 60 [default: the app's]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_buffering: Option<u8>,
+
+    /// How many inputs may be without an output before the next is sent
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=60))]
+    pub(crate) ahead: u32,
+
+    /// Stay until the service ends the connection: for models that make many outputs of one input
+    #[arg(long)]
+    pub(crate) until_end: bool,
+
+    /// Show the key itself instead of a short-lived token
+    #[arg(long)]
+    pub(crate) key_in_header: bool,
+}
+
+/// Flags of `token`.
+#[derive(Debug, Args)]
+pub(crate) struct TokenFlags {
+    /// What it may call, such as fal-ai/fast-lcm-diffusion/realtime
+    #[arg(value_name = "APP", required = true)]
+    pub(crate) apps: Vec<String>,
+
+    /// How long it is valid, in whole seconds
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "120s")]
+    pub(crate) duration: Duration,
 }
 
 /// Flags of `submit`.

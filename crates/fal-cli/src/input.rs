@@ -32,6 +32,30 @@ pub(crate) fn read(input: Option<&str>, fields: &[String]) -> Result<Input, Prob
     into_input(tree)
 }
 
+/// Reads an input that takes no files: a realtime connection uploads none.
+pub(crate) fn read_plain(input: Option<&str>, fields: &[String]) -> Result<Value, Problem> {
+    let fields: Result<Vec<Field>, String> = fields.iter().map(|text| Field::parse(text)).collect();
+    let base = input.map(read_json).transpose()?;
+    let tree = fields.and_then(|fields| Tree::build(base, fields)).map_err(Problem::usage)?;
+    plain(tree).ok_or_else(|| {
+        let problem = "a realtime connection takes no files: upload them first, or give data URIs";
+        Problem::usage(problem).with_hint("fal-cli upload FILE prints an address for key=ADDRESS")
+    })
+}
+
+/// The tree as JSON; `None` if there is a file in it.
+fn plain(tree: Tree) -> Option<Value> {
+    Some(match tree {
+        Tree::Json(value) => value,
+        Tree::File(_) => return None,
+        Tree::List(items) => items.into_iter().map(plain).collect::<Option<_>>()?,
+        Tree::Object(fields) => {
+            let fields = fields.into_iter().map(|(name, value)| Some((name, plain(value)?)));
+            Value::Object(fields.collect::<Option<_>>()?)
+        }
+    })
+}
+
 /// A file that is there, is one, and can be read.
 pub(crate) fn check_file(path: &str) -> Result<(), Problem> {
     let refuse = |error: io::Error| Problem::file(path, &error);

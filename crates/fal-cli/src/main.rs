@@ -12,6 +12,7 @@ mod job_name;
 mod json;
 mod problem;
 mod proxy;
+mod realtime;
 mod run;
 mod save;
 mod schema;
@@ -59,6 +60,8 @@ async fn perform(flags: Flags, show: &mut Show) -> Result<Exit, Problem> {
         Command::Demo(flags) => demo::demo(global, flags, show).await,
         Command::Run(flags) => run::run(global, flags, show).await,
         Command::Stream(flags) => stream::stream(global, flags, show).await,
+        Command::Realtime(flags) => realtime::realtime(global, flags, show).await,
+        Command::Token(flags) => realtime::token(global, flags, show).await,
         Command::Submit(flags) => run::submit(global, flags, show).await,
         Command::Status(flags) => job::status(global, flags, show).await,
         Command::Result(flags) => job::result(global, flags, show).await,

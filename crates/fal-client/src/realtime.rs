@@ -34,7 +34,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 pub use fal_protocol::realtime::{
-    Closed, DecodeError, Ended, Meta, Queue, Traffic, Value, WhyDropped,
+    Closed, DecodeError, Ended, Meta, QUEUE_MESSAGES_DEFAULT, Queue, Traffic, Value, WhyDropped,
 };
 pub use fal_protocol::wire::Close;
 

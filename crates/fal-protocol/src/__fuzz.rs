@@ -138,6 +138,61 @@ pub fn machine(start: Instant, bytes: &[u8]) {
     }
 }
 
+/// Reads a message of a realtime session, binary or text as the first byte says: whatever can be read as a
+/// tree means something, and survives being written again.
+#[cfg(feature = "realtime")]
+pub fn frames(bytes: &[u8]) {
+    use crate::realtime::{Frame, Value, encode};
+    use crate::wire::Message;
+
+    let Some((kind, content)) = bytes.split_first() else { return };
+    let content = Bytes::copy_from_slice(content);
+    let message = if kind & 1 == 0 { Message::Binary(content) } else { Message::Text(content) };
+    let frame = Frame::of(&message);
+    let Ok(value) = Value::of(&message) else { return };
+    assert!(frame.is_ok(), "a tree without a meaning: {frame:?}");
+    let again = Message::Binary(encode(&value).expect("a tree can be written"));
+    // By their text, because some numbers are not equal to themselves.
+    assert_eq!(format!("{:?}", Value::of(&again)), format!("{:?}", Ok::<_, ()>(value)));
+}
+
+/// Answers three inputs over a WebSocket by the bytes, cut into messages at each zero: each input has one
+/// end, whatever comes.
+pub fn ws(start: Instant, bytes: &[u8]) {
+    use crate::wire::{Head, Message};
+    use crate::ws::{Config, Event, Runs};
+
+    let config = Config::new("acme/paint".parse().expect("an endpoint id"));
+    let settings = Arc::new(Settings::default());
+    let mut runs = Runs::new(start, 1, &settings, config).expect("nothing in it is impossible");
+    for _ in 0..3 {
+        runs.handle_send(start, Bytes::from_static(b"{}")).expect("there is room");
+    }
+    let id = ExchangeId::new(1);
+    let mut head = Head::new(());
+    *head.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    runs.handle_head(start, id, &head);
+    for (number, piece) in bytes.split(|byte| *byte == 0).enumerate() {
+        let piece = Bytes::copy_from_slice(piece);
+        let is_text = number % 4 < 3 && std::str::from_utf8(&piece).is_ok();
+        let message = if is_text { Message::Text(piece) } else { Message::Binary(piece) };
+        runs.handle_message(start, id, message);
+    }
+    runs.handle_failure(start, id, Failure::read(FailureKind::Closed, "broken"));
+    let (mut ends, mut is_done) = ([0_u8; 3], false);
+    loop {
+        match runs.poll_output() {
+            Output::Event(Event::Answered { number, .. } | Event::Failed { number, .. }) => {
+                ends[usize::try_from(number - 1).expect("a small number")] += 1;
+            }
+            Output::Done(_) => is_done = true,
+            Output::Wait { .. } => break,
+            _ => assert!(!is_done, "something after the end"),
+        }
+    }
+    assert!(is_done && ends == [1; 3], "each input has one end: {ends:?}");
+}
+
 fn close(open: &mut Option<(ExchangeId, Expect)>, id: ExchangeId) {
     *open = open.filter(|(open, _)| *open != id);
 }
@@ -226,6 +281,39 @@ mod tests {
             super::status(&bytes);
             super::target(&bytes);
             super::machine(crate::testing::epoch(), &bytes);
+            #[cfg(feature = "realtime")]
+            super::frames(&bytes);
+            super::ws(crate::testing::epoch(), &bytes);
         }
+    }
+
+    /// What the fuzzer begins with also runs here, whole, cut short, and with a bit of each byte changed.
+    fn seeds(target: &str, run: impl Fn(&[u8])) {
+        let folder = format!("{}/fuzz/seeds/{target}", env!("CARGO_MANIFEST_DIR"));
+        let mut count = 0;
+        for entry in std::fs::read_dir(folder).expect("the seeds are there") {
+            let seed = std::fs::read(entry.expect("an entry").path()).expect("it can be read");
+            for end in 0..=seed.len() {
+                run(&seed[..end]);
+            }
+            for at in 0..seed.len() {
+                let mut changed = seed.clone();
+                changed[at] ^= 1 << (at % 8);
+                run(&changed);
+            }
+            count += 1;
+        }
+        assert!(count > 3, "there are too few seeds");
+    }
+
+    #[cfg(feature = "realtime")]
+    #[test]
+    fn seeds_of_frames() {
+        seeds("frames", super::frames);
+    }
+
+    #[test]
+    fn seeds_of_ws() {
+        seeds("ws", |bytes| super::ws(crate::testing::epoch(), bytes));
     }
 }

@@ -11,5 +11,6 @@ mod service;
 mod session;
 mod tables;
 mod uploads;
+mod ws;
 
 pub(crate) use driver::epoch;

@@ -3,7 +3,6 @@
 //!
 //! | State | Input | Next | What happens |
 //! |---|---|---|---|
-//! | Connecting | send | Connecting | it waits |
 //! | Connecting | open | Open | what waits is sent |
 //! | Connecting | success, redirect | Over | this is no WebSocket |
 //! | Connecting | refusal, failure, timeout | Connecting, Over | as [`crate::retry`] says |
@@ -14,6 +13,7 @@
 //! | Open | timeout | Over | the same after an Abort: an answer was silent for too long |
 //! | Open | close | Ending | a close goes out |
 //! | Ending | message | Ending, Over | answers that were still on their way |
+//! | Ending | send | Ending | it is told that it was not sent |
 //! | Ending | ended, failure, timeout | Over | an Abort first if it was the timeout |
 //! | Connecting, Open, Ending | deadline | Over | with an Abort of what is open |
 //!
@@ -241,6 +241,9 @@ impl Runs {
     /// [`InputError::Option`] when [`INPUTS_MAX`] wait already or the connection is over, and [`InputError::Body`] when it is no
     /// JSON. It has no number then.
     pub fn handle_send(&mut self, now: Instant, input: Bytes) -> Result<u64, InputError> {
+        if matches!(self.state, State::Over) {
+            return Err(InputError::option("inputs", "the connection is over"));
+        }
         if self.queue.len() + self.unanswered.len() >= INPUTS_MAX {
             return Err(InputError::option("inputs", format!("{INPUTS_MAX} have no answer yet")));
         }
@@ -255,7 +258,7 @@ impl Runs {
                 self.flush(now);
             }
             State::Ending { .. } => self.tell_unsent(number, None),
-            State::Over => return Err(InputError::option("inputs", "the connection is over")),
+            State::Over => {}
         }
         Ok(number)
     }

@@ -122,7 +122,7 @@ impl Handshake {
         check(&parts.headers, &accept)?;
         drop(body);
         let inner = Box::new(self.into_websocket(message_bytes_max).await?);
-        Ok(Upgrade::Open(Head::from_parts(parts, ()), WebSocket { inner }))
+        Ok(Upgrade::Open(Head::from_parts(parts, ()), WebSocket { inner, is_over: false }))
     }
 
     fn request(&self, origin: &Origin, request: Request, key: &str) -> http::Request<Outgoing> {
@@ -231,6 +231,8 @@ fn check(headers: &HeaderMap, accept: &str) -> Result<(), Failure> {
 /// until the peer's.
 pub struct WebSocket {
     inner: Box<WebSocketStream<Counted>>,
+    /// The peer has closed: what becomes of the connection below tells nothing more.
+    is_over: bool,
 }
 
 impl WebSocket {
@@ -278,6 +280,9 @@ impl WebSocket {
     /// [`Failure`] when the connection broke, or what came breaks the rules; nothing comes after it.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Failure>>> {
         loop {
+            if self.is_over {
+                return Poll::Ready(None);
+            }
             let Some(next) = ready!(Pin::new(&mut *self.inner).poll_next(cx)) else {
                 return Poll::Ready(None);
             };
@@ -287,6 +292,7 @@ impl WebSocket {
                 Ok(tungstenite::Message::Close(frame)) => {
                     // The answer to it, which nobody will ask for again. Most often it goes at once.
                     let _ = self.poll_flush(cx);
+                    self.is_over = true;
                     Some(Ok(Message::Close(match frame {
                         Some(frame) => {
                             Close::new(Some(frame.code.into())).with_reason(frame.reason.as_str())

@@ -15,7 +15,7 @@ use fal_protocol::stream::{self, Stream};
 use fal_protocol::token::{self, Mint};
 use fal_protocol::upload::{self, CdnToken, Upload, UploadState};
 use fal_protocol::wire::Body;
-use fal_protocol::{EndpointId, Hosts, Settings};
+use fal_protocol::{EndpointId, Hosts, Settings, ws};
 use http::{Method, StatusCode};
 use serde_json::Value;
 
@@ -43,6 +43,9 @@ pub(super) fn begin(
         "token" => Box::new(Mint::new(now, seed, &settings, config.token()?).map_err(wrong)?),
         "realtime/session" => Box::new(super::message::Realtime::new(
             Session::new(seed, &settings, config.session()?).map_err(wrong)?,
+        )),
+        "ws/runs" => Box::new(super::message::Ws(
+            ws::Runs::new(now, seed, &settings, config.ws()?).map_err(wrong)?,
         )),
         "upload" => Box::new(match config.json.get("resume") {
             None => Upload::new(now, seed, &settings, config.upload()?).map_err(wrong)?,
@@ -203,6 +206,14 @@ impl Config<'_> {
         config.handshake_timeout =
             self.time("handshake_timeout_ms").unwrap_or(config.handshake_timeout);
         config.close_timeout = self.time("close_timeout_ms").unwrap_or(config.close_timeout);
+        Ok(config)
+    }
+
+    fn ws(&self) -> Result<ws::Config, String> {
+        let mut config = ws::Config::new(self.endpoint()?);
+        config.path = self.text("path").map(Into::into);
+        config.idle_timeout = self.time("idle_timeout_ms");
+        config.deadline = self.deadline();
         Ok(config)
     }
 

@@ -1,9 +1,10 @@
 use std::time::Instant;
 
+use bytes::Bytes;
 use fal_protocol::realtime::{Closed, Event, Session, WhyDropped, decode, encode};
 use fal_protocol::token::Token;
 use fal_protocol::wire::{Close, ExchangeId, Failure, Head, Message, Response};
-use fal_protocol::{Output, data_uri};
+use fal_protocol::{Output, data_uri, ws};
 use serde_json::{Value, json};
 
 use super::describe::Describe;
@@ -101,6 +102,86 @@ impl Machine for Realtime {
             Output::Wait { until } => Output::Wait { until },
             Output::Done(result) => Output::Done(result.map(|closed| closed.describe())),
         }
+    }
+}
+
+/// Runs over one connection.
+#[derive(Debug)]
+pub(super) struct Ws(pub(super) ws::Runs);
+
+impl Machine for Ws {
+    fn response(&mut self, now: Instant, id: ExchangeId, response: Response) {
+        self.0.handle_response(now, id, response);
+    }
+    fn failure(&mut self, now: Instant, id: ExchangeId, failure: Failure) {
+        self.0.handle_failure(now, id, failure);
+    }
+    fn timeout(&mut self, now: Instant) {
+        self.0.handle_timeout(now);
+    }
+    fn head(&mut self, now: Instant, id: ExchangeId, head: &Head) {
+        self.0.handle_head(now, id, head);
+    }
+    fn message(&mut self, now: Instant, id: ExchangeId, message: Message) {
+        self.0.handle_message(now, id, message);
+    }
+    fn send(&mut self, now: Instant, message: Message) {
+        // A refused input is nothing that a vector has.
+        let input = Bytes::copy_from_slice(message.bytes());
+        let _ = self.0.handle_send(now, input);
+    }
+    fn close(&mut self, now: Instant) {
+        self.0.handle_close(now);
+    }
+    fn poll(&mut self) -> Output<Value, Value> {
+        match self.0.poll_output() {
+            Output::Send { id, request } => Output::Send { id, request },
+            Output::Abort { id } => Output::Abort { id },
+            Output::Message { id, message } => Output::Message { id, message },
+            Output::Event(event) => Output::Event(event.describe()),
+            Output::Wait { until } => Output::Wait { until },
+            Output::Done(result) => Output::Done(result.map(|closed| closed.describe())),
+        }
+    }
+}
+
+impl Describe for ws::Event {
+    fn describe(&self) -> Value {
+        match self {
+            Self::Connected => json!({ "kind": "connected" }),
+            Self::Started { number, start } => json!({
+                "kind": "started",
+                "number": number,
+                "request_id": start.request_id,
+                "status": start.status.as_u16(),
+            }),
+            Self::Item { number, event } => {
+                let data = event.data.as_bytes();
+                let text = || json!(String::from_utf8_lossy(data));
+                let data = serde_json::from_slice(data).unwrap_or_else(|_| text());
+                json!({ "kind": "item", "number": number, "data": data })
+            }
+            Self::Chunk { number, bytes } => {
+                let text = String::from_utf8_lossy(bytes);
+                json!({ "kind": "chunk", "number": number, "text": text })
+            }
+            Self::Answered { number, time_to_first_byte } => json!({
+                "kind": "answered",
+                "number": number,
+                "time_to_first_byte": time_to_first_byte,
+            }),
+            Self::Failed { number, error } => {
+                json!({ "kind": "failed", "number": number, "error": error.describe() })
+            }
+            Self::AttemptFailed(failed) => failed.describe(),
+            _ => json!({ "kind": "other" }),
+        }
+    }
+}
+
+impl Describe for ws::Closed {
+    fn describe(&self) -> Value {
+        json!({ "code": self.close.as_ref().and_then(|close| close.code) })
     }
 }
 

@@ -6,6 +6,7 @@ mod jobs;
 mod problems;
 mod proxy;
 mod proxy_js;
+mod realtime;
 mod run;
 mod service;
 mod stop;

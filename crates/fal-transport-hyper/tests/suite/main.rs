@@ -10,3 +10,5 @@ mod proxy;
 mod support;
 mod tls;
 mod upload;
+#[cfg(feature = "websocket")]
+mod websocket;
