@@ -140,7 +140,7 @@ fn host_of(name: &str) -> Option<Result<Host, &'static str>> {
         "v3.fal.media" | "v3b.fal.media" | "v2.fal.media" | "fal.media" => Host::Cdn,
         // An SDK that is gone puts this before the host of its token.
         "upload.v3.fal.media" | "upload.v2.fal.media" | "upload.fal.media" => Host::Cdn,
-        "storage.googleapis.com" => Host::Gcs,
+        "storage.googleapis.com" | "gcs.fal.media" => Host::Gcs,
         "api.fal.ai" => Host::Api,
         "fal.ai" | "www.fal.ai" => Host::Site,
         "wma.fal.run" => return Some(Err("the WebRTC bridge (wma.fal.run)")),

@@ -3,7 +3,7 @@
 use http::uri::Authority;
 use http::{HeaderMap, Uri, header};
 
-use super::host_of;
+use super::{host_of, is_below};
 use crate::model::Host;
 
 /// How a connection came in.
@@ -50,10 +50,16 @@ pub(crate) fn named(authority: &str) -> Option<Named> {
     };
     let name = name.strip_suffix('.').unwrap_or(name);
     let host = match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        true => host_of(&name.to_ascii_lowercase()),
-        false => host_of(name),
+        true => fals(&name.to_ascii_lowercase()),
+        false => fals(name),
     };
     host.map(|host| Named { host, port })
+}
+
+/// What a name means if it is one of fal's. Google's storage is not: whatever else of this machine uses it is
+/// for somebody else, and no certificate of ours may speak for it.
+fn fals(name: &str) -> Option<Result<Host, &'static str>> {
+    is_below(name).then(|| host_of(name)).flatten()
 }
 
 /// The host of fal's that a request names: by an absolute address, else by its header, else by its way.
@@ -160,6 +166,7 @@ mod tests {
             "queue.fal.run:443",
             "api.fal.ai:443",
             "unknown.fal.media:443",
+            "gcs.fal.media:443",
             "http://fal.run/x",
             "http://127.0.0.1:8787/fal.run/x",
             "http://LOCALHOST:8787/",
@@ -170,6 +177,7 @@ mod tests {
         for other in [
             "example.com:443",
             "notfal.run:443",
+            "storage.googleapis.com:443",
             "fal.run.example.com:443",
             "fal.run:x@example.com:443",
             "127.0.0.1:8788",

@@ -147,6 +147,9 @@ pub enum Door<'a> {
     Direct,
     /// The host by its own name, through a proxy or a table of names: addresses start with
     /// `https://{host}` or `http://{host}`, whichever the caller spoke.
+    ///
+    /// Google's storage is `gcs.fal.media` here: its own name belongs to others as well, and the mock's
+    /// certificates speak for fal's domains only.
     Named {
         /// Whether the caller spoke TLS.
         is_secure: bool,
@@ -204,13 +207,20 @@ impl Door<'_> {
             (Self::Named { is_secure, .. }, _) => out.extend_from_slice(scheme(*is_secure)),
             (Self::Direct | Self::Proxy { .. }, _) => out.extend_from_slice(scheme(true)),
         }
-        out.extend_from_slice(host.name().as_bytes());
+        let name = match (self, host) {
+            (Self::Named { .. }, Host::Gcs) => GCS_NAMED,
+            _ => host.name(),
+        };
+        out.extend_from_slice(name.as_bytes());
         if let Self::Named { port: Some(port), .. } = self {
             out.push(b':');
             render::push_number(out, u64::from(*port));
         }
     }
 }
+
+/// Google's storage by a name of fal's.
+const GCS_NAMED: &str = "gcs.fal.media";
 
 /// What the model wants next.
 ///
@@ -355,6 +365,7 @@ mod tests {
         for (door, host, want) in [
             (Door::Direct, Host::Cdn, "https://v3.fal.media"),
             (Door::Named { is_secure: true, port: None }, Host::Cdn, "https://v3.fal.media"),
+            (Door::Named { is_secure: true, port: None }, Host::Gcs, "https://gcs.fal.media"),
             (Door::Named { is_secure: false, port: Some(8787) }, Host::Run, "http://fal.run:8787"),
             (
                 Door::Prefix { is_secure: false, authority: at() },

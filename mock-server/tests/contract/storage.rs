@@ -130,6 +130,31 @@ async fn google_s_storage_and_tokens_work_through_the_door() {
 }
 
 #[tokio::test]
+async fn google_s_storage_is_reached_through_the_proxy_by_a_name_of_fal_s() {
+    let mock = MockFal::start().await;
+    let port = mock.port();
+    let target = "http://rest.fal.ai/storage/upload/initiate-multipart?storage_type=gcs";
+    let body = r#"{"content_type":"video/mp4","file_name":"a.mp4"}"#;
+    let started = send(port, call(Method::POST, target), body).await.json();
+    let upload = started["upload_url"].as_str().unwrap();
+    assert!(upload.starts_with("http://rest.fal.ai/"), "{upload}");
+    let part = send(port, call(Method::POST, &format!("{upload}/1")), "").await.json();
+    let part = part["upload_url"].as_str().unwrap();
+    assert!(part.starts_with("http://gcs.fal.media/"), "{part}");
+    let sent = send(port, Request::put(part), content(1, 2 * MIB)).await;
+    assert_eq!((sent.status, sent.body.len()), (StatusCode::OK, 0));
+    let etag = sent.headers["etag"].to_str().unwrap().trim_matches('"');
+    let list = json!({ "parts": [{ "part_number": 1, "etag": etag }] }).to_string();
+    let done = send(port, call(Method::POST, &format!("{upload}/complete")), list).await;
+    assert_eq!(done.status, StatusCode::OK);
+    let file = started["file_url"].as_str().unwrap();
+    assert!(send(port, Request::get(file), "").await.body == content(1, 2 * MIB));
+    let real = file.replace("gcs.fal.media", "storage.googleapis.com");
+    assert_eq!(send(port, Request::get(real), "").await.status, StatusCode::FORBIDDEN);
+    assert!(mock.files()[0].url.contains("/storage.googleapis.com/"));
+}
+
+#[tokio::test]
 async fn room_on_disk_is_bounded() {
     let mock = MockFal::builder().spool_bytes(5 * MIB as u64).start().await.unwrap();
     let (first, status) = upload(&mock, content(1, 3 * MIB)).await;

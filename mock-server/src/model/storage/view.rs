@@ -104,7 +104,7 @@ pub(crate) fn locate(url: &str) -> Option<(Host, FileKey, &str)> {
 fn host_of(name: &str) -> Option<Host> {
     match name {
         "v3.fal.media" | "v3b.fal.media" | "v2.fal.media" | "fal.media" => Some(Host::Cdn),
-        "storage.googleapis.com" => Some(Host::Gcs),
+        "storage.googleapis.com" | "gcs.fal.media" => Some(Host::Gcs),
         _ => None,
     }
 }
@@ -123,6 +123,7 @@ mod tests {
             (format!("https://v3.fal.media:8443{path}"), want(Host::Cdn)),
             (format!("http://127.0.0.1:1/v3.fal.media{path}"), want(Host::Cdn)),
             (format!("https://storage.googleapis.com/fal-mock{path}"), want(Host::Gcs)),
+            (format!("http://gcs.fal.media:80/fal-mock{path}"), want(Host::Gcs)),
             (format!("https://storage.googleapis.com{path}"), None),
             (format!("https://example.com{path}"), None),
             (format!("v3.fal.media{path}"), None),
