@@ -21,6 +21,7 @@ enum Step {
     Requeue(usize),
     Gone(u64),
     Restart,
+    Upload { in_parts: bool, len: usize },
     Odd { host: u8, method: u8, path: usize },
     Pass(u64),
 }
@@ -40,7 +41,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => job().prop_map(Step::Requeue),
         1 => (0u64..60).prop_map(Step::Gone),
         1 => Just(Step::Restart),
-        2 => (any::<u8>(), any::<u8>(), any::<usize>()).prop_map(|(host, method, path)| Step::Odd { host, method, path }),
+        2 => (any::<bool>(), 0usize..3000).prop_map(|(in_parts, len)| Step::Upload { in_parts, len }),
+        3 => (any::<u8>(), any::<u8>(), any::<usize>()).prop_map(|(host, method, path)| Step::Odd { host, method, path }),
         8 => prop_oneof![0u64..300, 0u64..3000, Just(20_000), Just(4_000_000)].prop_map(Step::Pass),
     ]
 }
@@ -166,8 +168,28 @@ fn play(config: Config, steps: &[Step]) -> String {
             Step::Restart => {
                 world.control(Control::Restart);
             }
+            Step::Upload { in_parts, len } => {
+                let end = if *in_parts { "-multipart" } else { "" };
+                let target = format!("/storage/upload/initiate{end}");
+                let call = Call::post(&target, r#"{"content_type":"a/b","file_name":"x"}"#)
+                    .on(Host::Rest)
+                    .with("x-fal-object-lifecycle", r#"{"expiration_duration_seconds":60}"#);
+                let answer = json(&world.ask(&call));
+                let url = answer["upload_url"].as_str().unwrap();
+                let target = url.strip_prefix("https://v3.fal.media").unwrap();
+                let target = match in_parts {
+                    true => target.replace('?', "/1?"),
+                    false => target.to_owned(),
+                };
+                let body = "x".repeat(*len);
+                let put = world.ask(&Call::put(&target).on(Host::Cdn).with_body(&body));
+                // Where there is little room, what was started may be gone already.
+                assert!(put.status() == StatusCode::OK || *in_parts, "{put:?}");
+                transcript.push_str(&format!("{put:?}\n"));
+            }
             Step::Odd { host, method, path } => {
-                let host = [Host::Queue, Host::Run, Host::Rest, Host::Cdn][usize::from(host % 4)];
+                let host = [Host::Queue, Host::Run, Host::Rest, Host::Cdn, Host::Gcs, Host::Api]
+                    [usize::from(host % 6)];
                 let method = [Method::GET, Method::POST, Method::PUT, Method::DELETE]
                     [usize::from(method % 4)]
                 .clone();
@@ -288,7 +310,16 @@ fn check_stream(text: &str, ended: bool) {
     assert!(times.is_sorted(), "{times:?}");
 }
 
-const ODD_PATHS: [&str; 10] = [
+const ODD_PATHS: [&str; 19] = [
+    "/files/upload",
+    "/files/upload/multipart",
+    "/files/otter/00000000000000000000000000000006_x/multipart/1/complete",
+    "/fal-mock/files/otter/00000000000000000000000000000006_x?partNumber=1&uploadId=1",
+    "/storage/auth/token",
+    "/storage/upload/initiate-multipart",
+    "/storage/upload/multipart/files/otter/00000000000000000000000000000006_x/1",
+    "/v1/storage/files/acl?url=https%3A%2F%2Fv3.fal.media%2Ffiles%2Fotter%2F0",
+    "/v1/storage/settings",
     "/",
     "/requests/",
     "//requests//status",
