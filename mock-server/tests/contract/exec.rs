@@ -175,6 +175,36 @@ fn node_reaches_fal_by_its_own_names() {
 }
 
 #[test]
+fn node_opens_websockets_by_their_own_names() {
+    let script = r#"
+        const url = (host, path, token) => `wss://${host}${path}?fal_jwt_token=${token}`;
+        const body = JSON.stringify({ allowed_apps: ["app"], duration: 60 });
+        const headers = { authorization: `Key ${process.env.FAL_KEY}` };
+        const answer = await fetch("https://rest.fal.ai/tokens/realtime", { method: "POST", headers, body });
+        const { token } = await answer.json();
+        for (const [host, path] of [["fal.run", "/acme/app/realtime"], ["ws.fal.run", "/acme/app"]]) {
+            const socket = new WebSocket(url(host, path, token));
+            socket.onopen = () => socket.send('{"seed":7}');
+            const first = await new Promise((resolve, reject) => {
+                socket.onmessage = ({ data }) => resolve(JSON.parse(data));
+                socket.onerror = reject;
+            });
+            console.log(first.seed ?? first.type);
+            const closed = new Promise((resolve) => (socket.onclose = resolve));
+            socket.close();
+            console.log((await closed).code);
+        }
+    "#;
+    if !has("node") {
+        return;
+    }
+    // Node 20 has no WebSocket without it; later ones take it as well.
+    let flags = ["--experimental-websocket", "--input-type=module", "--eval"];
+    let output = under_mock(&["node", flags[0], flags[1], flags[2], script]);
+    assert_eq!(text(&output.stdout), "7\n1000\nstart\n1000\n", "{}", text(&output.stderr));
+}
+
+#[test]
 fn node_does_not_reach_others() {
     let script = r#"
         import https from "node:https";
