@@ -4,16 +4,17 @@ use async_trait::async_trait;
 use fal_protocol::error::InputError;
 use fal_protocol::hosts::Hosts;
 use fal_protocol::proxy::Route;
-use fal_protocol::wire::Failure;
+use fal_protocol::wire::{Failure, Request};
 use http::{HeaderName, HeaderValue};
 
-use crate::transport::{Answer, Exchange, Transport};
+use crate::transport::{Answer, Exchange, Transport, Upgrade};
 
 /// A proxy that adds the key: for programs that must not hold it.
 ///
 /// Calls go to the proxy's address with the real one in `x-fal-target-url`; it is what `fal-cli proxy`,
 /// `@fal-ai/server-proxy` and the `proxyUrl` of the official clients speak. Files go to and from
-/// their own addresses directly.
+/// their own addresses directly, and so do WebSockets: realtime needs a token, from a proxy that gives them
+/// out (`fal-cli proxy --allow-tokens`) or from elsewhere.
 ///
 /// ```
 /// use fal_client::{Client, ProxyConfig};
@@ -81,5 +82,10 @@ impl Transport for Proxied {
     async fn send(self: Arc<Self>, mut exchange: Exchange) -> Result<Answer, Failure> {
         exchange.request = self.route.take(&self.hosts, exchange.request);
         Arc::clone(&self.inner).send(exchange).await
+    }
+
+    /// No proxy carries sockets: they go their own way, with a token that may have come through it.
+    async fn upgrade(self: Arc<Self>, request: Request) -> Result<Upgrade, Failure> {
+        Arc::clone(&self.inner).upgrade(request).await
     }
 }

@@ -1,10 +1,14 @@
 //! Our client through a proxy that adds the key.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
+use fal_client::transport::{Answer, Exchange, Transport, Upgrade};
 use fal_client::{Client, ErrorKind, Host, Hosts, ProxyConfig, RetryPolicy};
 use fal_mock::MockFal;
+use fal_protocol::wire::{Failure, FailureKind, Request};
 use serde_json::json;
 
 use crate::support::raw::{Act, Raw, Seen, answer, well};
@@ -77,6 +81,43 @@ async fn backup_hosts_are_no_way_around_a_proxy() {
     let error = in_time(client.build().unwrap().run(FLUX)).await.unwrap_err();
     assert!(matches!(error.kind(), Some(ErrorKind::Transport(_))), "{error:?}");
     assert!(error.is_retryable());
+}
+
+#[tokio::test(start_paused = true)]
+async fn sockets_go_their_own_way_with_a_token_that_came_through_the_proxy() {
+    let recorder = Arc::new(Recorder::default());
+    let client = Client::builder()
+        .proxy_url("https://app.example/p")
+        .transport(recorder.clone())
+        .retry(RetryPolicy::never())
+        .build()
+        .unwrap();
+    let mut session = client.realtime("acme/app").start().unwrap();
+    session.send(&json!({})).await.unwrap();
+    in_time(session.recv()).await.expect("the socket is refused").unwrap_err();
+    let seen = recorder.0.lock().unwrap().clone();
+    let through: Vec<bool> =
+        seen.iter().map(|request| request.headers.contains_key("x-fal-target-url")).collect();
+    assert_eq!(through, [true, false], "{seen:?}");
+    assert_eq!((seen[0].uri.host(), seen[1].uri.host()), (Some("app.example"), Some("fal.run")));
+}
+
+/// A transport that gives out a token and opens nothing.
+#[derive(Debug, Default)]
+struct Recorder(Mutex<Vec<Request>>);
+
+#[async_trait]
+impl Transport for Recorder {
+    async fn send(self: Arc<Self>, exchange: Exchange) -> Result<Answer, Failure> {
+        self.0.lock().unwrap().push(exchange.request);
+        let token = Bytes::from_static(br#""a-token-of-the-service""#);
+        Ok(Answer::Whole(http::Response::new(token)))
+    }
+
+    async fn upgrade(self: Arc<Self>, request: Request) -> Result<Upgrade, Failure> {
+        self.0.lock().unwrap().push(request);
+        Err(Failure::connect(FailureKind::Tls, "no sockets here"))
+    }
 }
 
 #[test]
