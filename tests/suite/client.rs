@@ -9,4 +9,5 @@ mod files;
 mod platform;
 mod proxy;
 mod streams;
+mod uploads;
 mod wire;

@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr as _;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use http::HeaderName;
 
+use crate::lifecycle::Reader;
 use crate::{exit, input};
 
 /// fal.ai from the command line: run models, keep jobs, save what they make.
@@ -96,7 +98,10 @@ pub(crate) enum Command {
     /// Put files where models can read them, and print their addresses, in order
     ///
     /// `run` and `submit` do this by themselves for key@file. The addresses are public to whoever
-    /// knows them.
+    /// knows them, unless --acl says otherwise; but a model that may not read a file cannot use it.
+    /// Files of more than 90 MiB go in parts, each repeated on its own. When such an upload stops or
+    /// fails, what it takes to go on is saved, and the command that goes on is printed. The saved file
+    /// is a secret: it holds a signed address.
     Upload(Upload),
     /// Find models; needs no key
     ///
@@ -507,6 +512,34 @@ pub(crate) struct Upload {
     /// The name that the file gets; for one file only [default: its own]
     #[arg(long)]
     pub(crate) name: Option<String>,
+
+    /// How long they live: seconds, immediate, 1h, 1d, 7d, 30d, 1y, unlimited, or never (as the account says)
+    #[arg(long, value_name = "TIME", value_parser = fal_client::Expires::from_str)]
+    pub(crate) expires: Option<fal_client::Expires>,
+
+    /// Who may read them: allow, forbid or hide for everybody, USER=allow for one; may be given several times
+    #[arg(long, value_name = "WHO", value_parser = Reader::parse)]
+    pub(crate) acl: Vec<Reader>,
+
+    /// Lifetime and readers in one, as fal's JSON
+    #[arg(long, value_name = "JSON", conflicts_with_all = ["expires", "acl"])]
+    pub(crate) lifecycle: Option<String>,
+
+    /// The way: initiate, gcs or cdn; of several with commas between them, the next when one fails
+    #[arg(long, value_name = "ROUTES", value_delimiter = ',', value_parser = fal_client::Route::from_str)]
+    pub(crate) route: Vec<fal_client::Route>,
+
+    /// Send files of more than this in parts of this size, such as 16MiB [default: 10MiB, from 90MiB on]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) part_size: Option<u64>,
+
+    /// How many parts go out at once [default: 4]
+    #[arg(long, value_name = "N", value_parser = parallel)]
+    pub(crate) parallel: Option<usize>,
+
+    /// Go on with the upload that this file tells of, and keep there what it takes to go on again; one file
+    #[arg(long, value_name = "STATE")]
+    pub(crate) resume: Option<PathBuf>,
 }
 
 /// What becomes of a job at the deadline.
@@ -550,15 +583,25 @@ fn limit(text: &str) -> Result<usize, String> {
     }
 }
 
-/// Reads `4096`, `512k`, `8m`.
-fn bytes(text: &str) -> Result<usize, String> {
-    let (number, shift) = match text.as_bytes().last() {
-        Some(b'k' | b'K') => (&text[..text.len() - 1], 10),
-        Some(b'm' | b'M') => (&text[..text.len() - 1], 20),
-        _ => (text, 0),
+/// Reads `5000`, `512KiB`, `16MiB`, `1GiB`: one byte or more.
+fn size(text: &str) -> Result<u64, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let shift = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kib" => 10,
+        "m" | "mib" => 20,
+        "g" | "gib" => 30,
+        _ => return Err("give bytes, or a number with KiB, MiB or GiB".to_owned()),
     };
-    let number = number.parse::<usize>().ok().and_then(|number| number.checked_mul(1 << shift));
-    number.ok_or_else(|| "give a number of bytes, with k or m for more, such as 8m".to_owned())
+    let number: u64 = number.parse().map_err(|_| format!("{number:?} is not a number"))?;
+    let bytes = number.checked_mul(1 << shift).filter(|bytes| *bytes > 0);
+    bytes.ok_or_else(|| "it must be at least one byte, and less than 16 EiB".to_owned())
+}
+
+/// The same for what is held in memory.
+fn bytes(text: &str) -> Result<usize, String> {
+    size(text).and_then(|bytes| usize::try_from(bytes).map_err(|error| error.to_string()))
 }
 
 /// Reads `https://app.example` or `http://localhost:3000`.
@@ -569,6 +612,13 @@ fn origin(text: &str) -> Result<String, String> {
         Some(rest) if !rest.is_empty() && !rest.contains(['/', '@', '*', '?', ' ']) => Ok(text),
         _ => Err("give scheme and host, such as https://app.example".to_owned()),
     }
+}
+
+/// Reads a number of parts at once.
+fn parallel(text: &str) -> Result<usize, String> {
+    let range = 1..=fal_client::PARALLEL_MAX;
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| format!("it is a number from 1 to {}", fal_client::PARALLEL_MAX))
 }
 
 /// Reads `name: value`.
@@ -636,12 +686,24 @@ mod tests {
         assert_eq!(header("X-A: b: c"), Ok(("X-A".to_owned(), "b: c".to_owned())));
         header("none").unwrap_err();
         assert_eq!((bytes("7"), bytes("2k"), bytes("8M")), (Ok(7), Ok(2048), Ok(8 << 20)));
-        for bad in ["", "k", "1g", "-1", "99999999999999999999m"] {
+        for bad in ["", "k", "1t", "-1", "99999999999999999999m"] {
             bytes(bad).unwrap_err();
         }
         assert_eq!(origin("https://App.example/"), Ok("https://app.example".to_owned()));
         for bad in ["app.example", "https://", "*", "https://a/b", "https://*.a", "ftp://a"] {
             origin(bad).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn sizes_and_numbers_are_read() {
+        assert_eq!((size("16MiB"), size("7"), size("1g")), (Ok(16 << 20), Ok(7), Ok(1 << 30)));
+        for bad in ["", "0", "MiB", "1.5MiB", "-1", "1TB", "99999999999GiB"] {
+            size(bad).unwrap_err();
+        }
+        assert_eq!((parallel("1"), parallel("32")), (Ok(1), Ok(32)));
+        for bad in ["0", "33", "x"] {
+            parallel(bad).unwrap_err();
         }
     }
 }

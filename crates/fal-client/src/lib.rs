@@ -58,6 +58,9 @@ pub use fal_protocol::queue::{
 };
 pub use fal_protocol::retry::RetryPolicy;
 pub use fal_protocol::token::{Route as TokenRoute, Token};
-pub use fal_protocol::upload::{Route, UploadState};
+pub use fal_protocol::upload::{
+    PARALLEL_DEFAULT, PARALLEL_MAX, PART_BYTES_DEFAULT, PARTS_MAX, Route, STATE_BYTES_MAX,
+    UploadState,
+};
 pub use fal_protocol::wire::{Failure, FailureKind, Phase, Sent};
 pub use fal_protocol::{Credentials, EndpointId, Key};

@@ -312,7 +312,7 @@ async fn an_upload_is_put_again_after_a_failure() {
 }
 
 /// Bytes in which a shift or a gap shows.
-fn pattern(length: usize) -> Vec<u8> {
+pub(super) fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|i| (i % 251) as u8 ^ (i >> 16) as u8).collect()
 }
 
@@ -331,13 +331,13 @@ async fn get(url: &str) -> (u16, String, Vec<u8>) {
 }
 
 /// A folder of one test, removed with it; `path` is a file in it or the folder itself.
-struct Scratch {
+pub(super) struct Scratch {
     folder: PathBuf,
-    path: PathBuf,
+    pub(super) path: PathBuf,
 }
 
 impl Scratch {
-    fn new(name: &str, content: &[u8]) -> Self {
+    pub(super) fn new(name: &str, content: &[u8]) -> Self {
         let mut scratch = Self::folder("file");
         scratch.path = scratch.folder.join(name);
         std::fs::write(&scratch.path, content).unwrap();

@@ -52,6 +52,22 @@ pub(crate) fn of(event: &Event, began: Instant) -> Option<Line> {
         Event::Uploading { name, sent, total } => {
             line("uploading").with("name", name).with("sent", sent).with("total", total)
         }
+        Event::PartUploaded { name, number, done, parts } => line("part_uploaded")
+            .with("name", name)
+            .with("number", number)
+            .with("done", done)
+            .with("parts", parts),
+        Event::PartRetrying { name, number, attempt, rest, cause } => line("part_retrying")
+            .with("name", name)
+            .with("number", number)
+            .with("attempt", attempt)
+            .with("rest_ms", &u64::try_from(rest.as_millis()).unwrap_or(u64::MAX))
+            .with("cause", cause),
+        Event::RouteFailed { name, route, next, cause } => line("route_failed")
+            .with("name", name)
+            .with("route", route.as_str())
+            .with("next", next.as_str())
+            .with("cause", cause),
         Event::Uploaded { name, url } => line("uploaded").with("name", name).with("url", url),
         Event::Submitted(handle) => line("submitted").with("handle", handle),
         Event::Queued { position } => line("queued").with("position", position),

@@ -45,6 +45,11 @@ impl Live {
                 bar.set_length(*total);
                 bar.set_position(*sent);
             }
+            Event::PartUploaded { name, done, parts, .. } => {
+                if let Some((_, bar)) = self.uploads.iter().find(|(known, _)| known == name) {
+                    bar.set_message(words::clean(&format!("{name} ({done} of {parts} parts)")));
+                }
+            }
             Event::Uploaded { name, .. } => {
                 if let Some(at) = self.uploads.iter().position(|(known, _)| known == name) {
                     self.uploads.remove(at).1.finish_and_clear();

@@ -12,6 +12,23 @@ pub(super) fn of(event: &Event) -> Option<String> {
     Some(match event {
         Event::Uploading { .. } => return None,
         Event::Uploaded { name, url } => format!("uploaded {name} to {}", job_name::shown(url)),
+        Event::PartUploaded { name, done, parts, .. } => {
+            // Of hundreds of parts every tenth of the way is news.
+            let tenth = |done: u32| u64::from(done) * 10 / u64::from((*parts).max(1));
+            if tenth(*done) == tenth(done.saturating_sub(1)) {
+                return None;
+            }
+            format!("{name}: {done} of {parts} parts")
+        }
+        Event::PartRetrying { name, number, attempt, rest, cause } => {
+            let rest = rest.as_secs_f64();
+            format!(
+                "{name}: attempt {attempt} of part {number} failed ({cause}); again in {rest:.1} s"
+            )
+        }
+        Event::RouteFailed { name, route, next, cause } => {
+            format!("{name}: {route} failed ({cause}); now {next}")
+        }
         Event::Submitted(handle) => format!("submitted as {handle}"),
         Event::Queued { .. } | Event::Started => status(event)?,
         Event::Log(line) => match line.level.as_deref() {
@@ -34,7 +51,10 @@ pub(super) fn of(event: &Event) -> Option<String> {
 
 /// Whether it is worth a line of its own on a terminal, where the live line tells the rest.
 pub(super) const fn stays(event: &Event) -> bool {
-    !matches!(event, Event::Queued { .. } | Event::Started | Event::Completed(_))
+    !matches!(
+        event,
+        Event::Queued { .. } | Event::Started | Event::Completed(_) | Event::PartUploaded { .. }
+    )
 }
 
 /// What the live line says from an event on.

@@ -12,4 +12,5 @@ mod service;
 mod stop;
 mod stream;
 mod support;
+mod upload;
 mod webhook;
