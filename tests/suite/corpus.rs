@@ -1,4 +1,4 @@
-//! What fuzzing begins with, played on stable: each file of a corpus through the target of its folder.
+//! What fuzzing begins with, played on stable: each seed through the target of its folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use fal_protocol::__fuzz as targets;
 
 #[test]
-fn every_file_of_the_corpora_is_taken() {
-    let corpora = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/fal-protocol/fuzz/corpus");
+fn every_seed_is_taken() {
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/fal-protocol/fuzz/seeds");
     let mut played = 0;
-    for folder in entries(&corpora) {
+    for folder in entries(&seeds) {
         let name = folder.file_name().expect("it is a folder").to_string_lossy().into_owned();
         let target = target(&name);
         for file in entries(&folder) {
@@ -17,7 +17,7 @@ fn every_file_of_the_corpora_is_taken() {
             played += 1;
         }
     }
-    assert!(played > 0, "no corpus was found");
+    assert!(played > 0, "no seeds were found");
 }
 
 /// A folder without a target is an error: its files would pass unread.
@@ -27,8 +27,11 @@ fn target(name: &str) -> fn(&[u8]) {
         "endpoint" => targets::endpoint,
         "sse" => targets::sse,
         "status" => targets::status,
+        "frames" => targets::frames,
         "target" => targets::target,
-        other => panic!("no target for the corpus {other:?}"),
+        "ws" => |bytes| targets::ws(std::time::Instant::now(), bytes),
+        "upload" => |bytes| targets::upload(std::time::Instant::now(), bytes),
+        other => panic!("no target for the seeds {other:?}"),
     }
 }
 

@@ -21,13 +21,9 @@ fn main() -> ExitCode {
         ["test"] => ci::test(),
         ["tidy"] => tidy::tidy(),
         ["purity"] => purity::purity(),
-        ["bench"] => command::run(&mut command::cargo(&[
-            "bench",
-            "--package",
-            "fal-conformance",
-            "--bench",
-            "cpu",
-        ])),
+        ["bench"] => bench("cpu", &[]),
+        ["bench", "upload"] => bench("upload", &[]),
+        ["bench", "upload", mib] => bench("upload", &["--", mib]),
         ["setup"] => setup::setup(Node::Required),
         [] | ["help" | "--help" | "-h"] => {
             eprint!("{HELP}");
@@ -44,6 +40,12 @@ fn main() -> ExitCode {
     }
 }
 
+/// Runs one bench of the workspace in the release profile.
+fn bench(name: &str, more: &[&str]) -> Outcome {
+    let arguments = ["bench", "--package", "fal-conformance", "--bench", name];
+    command::run(&mut command::cargo(&[&arguments, more].concat()))
+}
+
 /// How a task ends: well, or with what to tell the person who ran it.
 type Outcome = Result<(), String>;
 
@@ -55,5 +57,7 @@ usage: cargo xtask TASK
   tidy    rules about the tree that no compiler knows
   purity  what the compiled core imports from its environment: nothing
   bench   CPU of mock and client beside bare hyper, as ratios
+  bench upload [MIB]
+          throughput and memory of a large upload beside bare hyper
   setup   installs the pinned packages of the JavaScript client tests
 ";

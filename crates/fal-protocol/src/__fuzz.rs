@@ -2,6 +2,8 @@
 //!
 //! The unit tests call them too, so that they work on stable and never rot.
 
+mod upload;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +19,8 @@ use crate::settings::Settings;
 use crate::sse::{Decoder, Limits};
 use crate::wire::{ExchangeId, Expect, Failure, FailureKind, Sent};
 use crate::{Output, headers};
+
+pub use upload::upload;
 
 /// Decodes an event stream whole and in pieces of one byte: the items are the same.
 pub fn sse(bytes: &[u8]) {
@@ -284,6 +288,7 @@ mod tests {
             #[cfg(feature = "realtime")]
             super::frames(&bytes);
             super::ws(crate::testing::epoch(), &bytes);
+            super::upload(crate::testing::epoch(), &bytes);
         }
     }
 
@@ -310,6 +315,11 @@ mod tests {
     #[test]
     fn seeds_of_frames() {
         seeds("frames", super::frames);
+    }
+
+    #[test]
+    fn seeds_of_uploads() {
+        seeds("upload", |bytes| super::upload(crate::testing::epoch(), bytes));
     }
 
     #[test]

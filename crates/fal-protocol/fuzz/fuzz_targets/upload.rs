@@ -1,0 +1,5 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    fal_protocol::__fuzz::upload(std::time::Instant::now(), bytes);
+});
