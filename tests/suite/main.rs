@@ -6,6 +6,7 @@ mod js_client;
 mod js_realtime;
 mod machines;
 mod odd_http;
+mod py_client;
 mod readme;
 mod schema;
 mod simulation;

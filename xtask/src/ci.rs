@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::command::{cargo, run};
-use crate::setup::{Node, setup};
+use crate::setup::{Missing, setup};
 use crate::{Outcome, purity, tidy};
 
 /// Every gate. Stops at the first that fails.
@@ -40,8 +40,8 @@ pub(crate) fn ci() -> Outcome {
         },
         Step {
             name: "setup",
-            help: "the client tests need Node.js 20 or newer, npm and a package registry",
-            run: || setup(Node::Required),
+            help: "the client tests need Node.js 20, npm, Python 3.11 or newer, and package registries",
+            run: || setup(Missing::Fatal),
         },
         TEST,
         Step {
@@ -57,10 +57,10 @@ pub(crate) fn ci() -> Outcome {
     ])
 }
 
-/// Every test, for a newcomer: without Node.js the tests that need it are left out.
+/// Every test, for a newcomer: without Node.js or Python the tests that need them are left out.
 pub(crate) fn test() -> Outcome {
     perform(&[
-        Step { name: "setup", help: "run `cargo xtask setup`", run: || setup(Node::Optional) },
+        Step { name: "setup", help: "run `cargo xtask setup`", run: || setup(Missing::Tolerated) },
         TEST,
     ])
 }

@@ -11,7 +11,7 @@ mod tree;
 
 use std::process::ExitCode;
 
-use crate::setup::Node;
+use crate::setup::Missing;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         ["bench"] => bench("cpu", &[]),
         ["bench", "upload"] => bench("upload", &[]),
         ["bench", "upload", mib] => bench("upload", &["--", mib]),
-        ["setup"] => setup::setup(Node::Required),
+        ["setup"] => setup::setup(Missing::Fatal),
         [] | ["help" | "--help" | "-h"] => {
             eprint!("{HELP}");
             return ExitCode::SUCCESS;
@@ -59,5 +59,5 @@ usage: cargo xtask TASK
   bench   CPU of mock and client beside bare hyper, as ratios
   bench upload [MIB]
           throughput and memory of a large upload beside bare hyper
-  setup   installs the pinned packages of the JavaScript client tests
+  setup   installs the pinned packages of the tests with official clients
 ";
