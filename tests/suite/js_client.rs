@@ -15,33 +15,72 @@ use tokio::process::Command;
 use crate::support::eventually;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn official_javascript_client_gets_what_it_expects() {
-    if let Err(reason) = is_installed().await {
-        assert!(std::env::var("CI").is_err(), "{reason}");
-        eprintln!("skipped: {reason}");
+async fn official_javascript_client_gets_what_it_expects_by_its_proxy_setting() {
+    if is_missing().await {
         return;
     }
     let mocks = Mocks::start().await;
-    let output = mocks.run_checks().await;
+    let ids = ids_of(&mocks.run_checks(None).await);
+    // Its sockets go around a proxy setting.
+    let wanted: Vec<&str> = CHECKS.into_iter().filter(|id| *id != "realtime").collect();
+    assert_eq!(ids, wanted, "checks are missing or new");
+    mocks.check_what_arrived().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn official_javascript_client_gets_what_it_expects_without_any_setting() {
+    if is_missing().await {
+        return;
+    }
+    let mocks = Mocks::start().await;
+    let mut ids = Vec::new();
+    // A process has one environment, and so one mock.
+    for (name, mock) in mocks.named() {
+        ids.extend(ids_of(&mocks.run_checks(Some((name, mock))).await));
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    let mut wanted = CHECKS.to_vec();
+    if !mocks.has_sockets {
+        wanted.retain(|id| *id != "realtime");
+    }
+    wanted.sort_unstable();
+    assert_eq!(ids, wanted, "checks are missing or new");
+    mocks.check_what_arrived().await;
+    for (_, mock) in mocks.named() {
+        assert_eq!(mock.refused(), [], "nothing else is asked for");
+    }
+}
+
+/// Says why nothing can be tested here, if so. In CI it can.
+async fn is_missing() -> bool {
+    let Err(reason) = is_installed().await else { return false };
+    assert!(std::env::var("CI").is_err(), "{reason}");
+    eprintln!("skipped: {reason}");
+    true
+}
+
+/// The checks that were made. All have passed.
+fn ids_of(output: &Output) -> Vec<String> {
     let complaints = String::from_utf8_lossy(&output.stderr);
     let mut ids = Vec::new();
     let mut failed = Vec::new();
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         let check: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
         let id = check["id"].as_str().expect("every check has an id").to_owned();
+        assert!(check["methods"].is_array() && check["door"].is_string(), "{line}");
         if check["ok"] != true {
             failed.push(format!("{id}: {}", check["detail"].as_str().unwrap_or_default()));
         }
         ids.push(id);
     }
     assert!(failed.is_empty(), "{}\n{complaints}", failed.join("\n\n"));
-    assert_eq!(ids, CHECKS, "checks are missing or new\n{complaints}");
     assert!(output.status.success(), "{}\n{complaints}", output.status);
-    mocks.check_what_arrived().await;
+    ids
 }
 
 /// Every check of `contract.mjs`, in order: one that vanishes is a failure.
-const CHECKS: [&str; 32] = [
+const CHECKS: [&str; 36] = [
     "run",
     "subscribe-polling",
     "subscribe-streaming",
@@ -74,6 +113,10 @@ const CHECKS: [&str; 32] = [
     "validation-error-of-stream",
     "cut-stream",
     "abort-of-stream",
+    "files-inside-an-input-by-hand",
+    "stream-by-its-own-client",
+    "realtime",
+    "completeness",
 ];
 
 struct Mocks {
@@ -85,6 +128,8 @@ struct Mocks {
     slow: MockFal,
     /// The first two calls fail, and the first stream is cut.
     failing: MockFal,
+    /// Whether Node.js has WebSockets; before version 20.10 it has none.
+    has_sockets: bool,
 }
 
 impl Mocks {
@@ -98,6 +143,7 @@ impl Mocks {
             instant: MockFal::builder().instant().start().await.unwrap(),
             slow: slow.start().await.unwrap(),
             failing: failing.start().await.unwrap(),
+            has_sockets: has_sockets().await,
         };
         for _ in 0..2 {
             let status = StatusCode::INTERNAL_SERVER_ERROR;
@@ -114,22 +160,35 @@ impl Mocks {
         mocks
     }
 
-    async fn run_checks(&self) -> Output {
-        let addresses = json!({
-            "fast": self.fast.url(),
-            "instant": self.instant.url(),
-            "slow": self.slow.url(),
-            "failing": self.failing.url(),
-        });
+    fn named(&self) -> [(&'static str, &MockFal); 4] {
+        [
+            ("fast", &self.fast),
+            ("instant", &self.instant),
+            ("slow", &self.slow),
+            ("failing", &self.failing),
+        ]
+    }
+
+    /// Runs the script with its proxy setting, or as `fal-mock exec` would under one mock.
+    async fn run_checks(&self, under: Option<(&str, &MockFal)>) -> Output {
+        let addresses: serde_json::Map<_, _> = self
+            .named()
+            .into_iter()
+            .map(|(name, mock)| (name.to_owned(), mock.url().into()))
+            .collect();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/js/contract.mjs");
-        let node = Command::new("node")
-            .arg(script)
-            .arg(packages())
-            .arg(addresses.to_string())
-            .env_remove("FAL_KEY")
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output();
+        let mut command = std::process::Command::new("node");
+        command.env_remove("FAL_KEY");
+        let environment = under.map(|(_, mock)| mock.environment("any:key").unwrap());
+        if let Some(environment) = &environment {
+            environment.apply(&mut command);
+        }
+        if self.has_sockets {
+            command.arg(WEBSOCKET_FLAG);
+        }
+        command.arg(script).arg(packages()).arg(Value::Object(addresses).to_string());
+        command.args(under.map(|(name, _)| name));
+        let node = Command::from(command).stdin(Stdio::null()).kill_on_drop(true).output();
         let output = tokio::time::timeout(SCRIPT_TIME_MAX, node).await;
         output.expect("node did not exit by itself in time").expect("node can be started")
     }
@@ -137,7 +196,7 @@ impl Mocks {
     /// What the client cannot see: that the mock took its calls as they were meant.
     async fn check_what_arrived(&self) {
         let counters = self.fast.counters();
-        assert_eq!(counters.uploads, 7, "four files, and three inside an input");
+        assert_eq!(counters.uploads, 8, "four files, and four inside inputs");
         assert_eq!(counters.parts, 10, "refused ones are sent again and count once");
         let files = self.fast.files();
         let notes = files.iter().find(|file| file.name.ends_with("_notes.txt"));
@@ -172,6 +231,15 @@ impl Mocks {
 pub(crate) fn packages() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/ci-tools/js")
 }
+
+async fn has_sockets() -> bool {
+    let script = "process.exit(typeof WebSocket === 'function' ? 0 : 1)";
+    let node = Command::new("node").args([WEBSOCKET_FLAG, "--eval", script]).output().await;
+    node.is_ok_and(|output| output.status.success())
+}
+
+/// Needed before version 22, and allowed after it.
+const WEBSOCKET_FLAG: &str = "--experimental-websocket";
 
 pub(crate) async fn is_installed() -> Result<(), String> {
     let node = Command::new("node").arg("--version").output().await;

@@ -122,13 +122,13 @@ impl Authority {
         Ok(certificate.into())
     }
 
-    /// Whether this is a certificate of its key.
+    /// Whether this is a certificate of its key, and good for all its domains.
     fn is_own(&self, pem: &str) -> bool {
         use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 
-        let key = self.issuer.key().public_key_raw();
-        CertificateDer::from_pem_slice(pem.as_bytes())
-            .is_ok_and(|der| der.windows(key.len()).any(|window| window == key))
+        let Ok(der) = CertificateDer::from_pem_slice(pem.as_bytes()) else { return false };
+        let has = |part: &[u8]| der.windows(part.len()).any(|window| window == part);
+        has(self.issuer.key().public_key_raw()) && DOMAINS.iter().all(|name| has(name.as_bytes()))
     }
 }
 
@@ -200,7 +200,7 @@ fn read_key(file: &Path) -> io::Result<Option<KeyPair>> {
 }
 
 /// Domains below which it may speak for hosts: fal's, and this machine.
-pub(super) const DOMAINS: [&str; 5] = ["fal.run", "fal.ai", "fal.media", "falrun.com", "localhost"];
+const DOMAINS: [&str; 5] = ["fal.run", "fal.ai", "fal.media", "falrun.com", "localhost"];
 
 /// Networks in which it may speak for addresses: this machine and private ones.
 const NETS: [(&str, u8); 7] = [

@@ -2,7 +2,8 @@
 //
 // Arguments: the folder whose node_modules has the client, and JSON with the addresses of four mocks:
 // `fast` does jobs in a moment, `instant` while they are submitted, `slow` never and one at a time;
-// `failing` lets them fail.
+// `failing` lets them fail. A third argument names one of them: then the environment is that of `fal-mock exec`
+// for this mock, the client has no proxy setting, and checks that need another mock are skipped.
 
 import assert from "node:assert/strict";
 import { createHash, createPublicKey, randomBytes, verify } from "node:crypto";
@@ -10,18 +11,24 @@ import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import path from "node:path";
 
-const [folder, addresses] = process.argv.slice(2);
+const [folder, addresses, under] = process.argv.slice(2);
 const { createFalClient, ApiError, ValidationError } = createRequire(
   path.join(folder, "package.json"),
 )("@fal-ai/client");
 const { fast, instant, slow, failing } = JSON.parse(addresses);
+const door = under ? "exec" : "proxyUrl";
 
-const client = (url, more = {}) =>
-  createFalClient({
-    proxyUrl: { url: `${url}/api/fal/proxy`, when: "always" },
-    credentials: "any:key",
-    ...more,
-  });
+class Skipped extends Error {}
+
+const client = (url, more = {}) => {
+  if (!under) {
+    const proxyUrl = { url: `${url}/api/fal/proxy`, when: "always" };
+    return createFalClient({ proxyUrl, credentials: "any:key", ...more });
+  }
+  if (JSON.parse(addresses)[under] !== url) throw new Skipped();
+  // The key is that of the environment.
+  return createFalClient(more);
+};
 
 const flux = "fal-ai/flux/dev";
 const input = { prompt: "a cat" };
@@ -375,7 +382,97 @@ const checks = {
     setTimeout(() => stream.abort(), 100);
     await stream.done();
   },
+
+  async "files-inside-an-input-by-hand"() {
+    const { storage } = client(fast);
+    const file = new Blob(["content"], { type: "image/png" });
+    const { list, text } = await storage.transformInput({ list: [{ file }], text: "as it was" });
+    assert.equal(text, "as it was");
+    assert.equal(await (await fetch(list[0].file)).text(), "content");
+  },
+
+  async "stream-by-its-own-client"() {
+    const stream = await client(fast).streaming.stream("fal-ai/any-llm", { input });
+    assert.ok((await stream.done()).output.includes(input.prompt));
+  },
+
+  async realtime() {
+    const tokenless = client(fast);
+    // Sockets go around a proxy setting, to the real address.
+    if (!under) throw new Skipped();
+    const results = [];
+    await new Promise((resolve, reject) => {
+      const connection = tokenless.realtime.connect("acme/live", {
+        connectionKey: "contract",
+        throttleInterval: 0,
+        maxBuffering: 10,
+        onError: reject,
+        onResult(result) {
+          results.push(result);
+          if (results.length === 3) {
+            connection.close();
+            resolve();
+            return;
+          }
+          connection.send({ ...input, request_id: `${results.length}` });
+        },
+      });
+      connection.send({ ...input, request_id: "0" });
+    });
+    assert.deepEqual(results.map(({ request_id }) => request_id), ["0", "1", "2"]);
+    assert.ok(results.every(({ images }) => images.length === 1));
+  },
 };
+
+/** The public methods of the client that each check exercises. */
+const methods = {
+  run: ["run"],
+  "subscribe-polling": ["subscribe"],
+  "subscribe-streaming": ["subscribe"],
+  "subscribe-to-a-job-that-is-done-already": ["subscribe"],
+  "queue-steps": ["queue.submit", "queue.status", "queue.streamStatus", "queue.result"],
+  "result-before-completion": ["queue.submit", "queue.result"],
+  "queue-subscribe-to-status": ["queue.submit", "queue.subscribeToStatus"],
+  "storage-upload": ["storage.upload"],
+  "storage-upload-named-file": ["storage.upload"],
+  "storage-upload-in-parts": ["storage.upload"],
+  "storage-upload-for-few": ["storage.upload"],
+  "output-for-nobody": ["run"],
+  "files-inside-an-input": ["subscribe"],
+  "files-inside-an-input-by-hand": ["storage.transformInput"],
+  "validation-error-of-run": ["run"],
+  "validation-error-of-job": ["subscribe"],
+  "failed-job": ["subscribe"],
+  "failed-run": ["run"],
+  "start-timeout-of-user": ["queue.submit", "queue.subscribeToStatus", "queue.result"],
+  "cancel-in-queue": ["queue.cancel", "queue.status"],
+  "cancel-of-running-job": ["queue.cancel", "queue.subscribeToStatus"],
+  "abort-of-submit": ["queue.submit"],
+  "abort-of-run": ["run"],
+  "abort-while-polling": ["subscribe"],
+  "timeout-cancels": ["subscribe"],
+  "webhook-is-delivered-and-verifies": ["queue.submit", "queue.result"],
+  "low-priority": ["queue.submit"],
+  "wrong-key": ["run", "queue.submit"],
+  "stream-of-text": ["stream"],
+  "stream-of-pictures": ["stream"],
+  "stream-by-its-own-client": ["streaming.stream"],
+  "validation-error-of-stream": ["stream"],
+  "cut-stream": ["stream"],
+  "abort-of-stream": ["stream"],
+  realtime: ["realtime.connect"],
+};
+
+/** Every method of the client is exercised by some check, and every check says what it exercises. */
+function assertComplete() {
+  const all = [];
+  for (const [name, member] of Object.entries(createFalClient({}))) {
+    if (typeof member === "function") all.push(name);
+    else all.push(...Object.keys(member).map((method) => `${name}.${method}`));
+  }
+  assert.deepEqual([...new Set(Object.values(methods).flat())].sort(), all.sort());
+  assert.deepEqual(Object.keys(methods).sort(), Object.keys(checks).sort());
+}
 
 /** Listens for one delivery. */
 async function receiver() {
@@ -462,12 +559,13 @@ async function sizeOf({ url, width, height }) {
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
 // One after the other, so that what a mock has seen belongs to the check that ran.
-for (const [id, check] of Object.entries(checks)) {
-  let line;
+for (const [id, check] of Object.entries({ ...checks, completeness: assertComplete })) {
+  let line = { id, ok: true, door, methods: methods[id] ?? [] };
   try {
-    line = { id, ok: true, detail: (await check()) ?? null };
+    line.detail = (await check()) ?? null;
   } catch (error) {
-    line = { id, ok: false, detail: error?.stack ?? String(error) };
+    if (error instanceof Skipped) continue;
+    line = { ...line, ok: false, detail: error?.stack ?? String(error) };
   }
   console.log(JSON.stringify(line));
 }
