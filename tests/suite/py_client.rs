@@ -1,4 +1,5 @@
-//! The official Python client, unmodified, against the mock: by tunnel and TLS, as under `fal-mock exec`.
+//! The official Python client, unmodified, against the mock: by tunnel and TLS, as under `fal-mock exec`, and by
+//! its variables for hosts.
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it")]
 
@@ -33,14 +34,41 @@ async fn check(script: &str, wanted: &[&str]) {
         return;
     }
     let mocks = Mocks::start(script).await;
-    let output = mocks.run_checks(script).await;
+    let output = mocks.run_checks(script, &[]).await;
+    assert_checks(&output, "connect", wanted);
+    mocks.check_what_arrived().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn official_python_client_comes_by_its_variables_for_hosts_and_tls() {
+    if let Err(reason) = is_installed() {
+        assert!(std::env::var("CI").is_err(), "{reason}");
+        eprintln!("skipped: {reason}");
+        return;
+    }
+    let script = "contract_hosts.py";
+    let mocks = Mocks::start(script).await;
+    let at = mocks.fast.address();
+    let hosts = [
+        ("FAL_RUN_HOST", format!("{at}/fal.run")),
+        ("FAL_QUEUE_RUN_HOST", format!("{at}/queue.fal.run")),
+    ];
+    let output = mocks.run_checks(script, &hosts).await;
+    assert_checks(&output, "hosts", &["run", "subscribe", "stream", "realtime"]);
+    assert_eq!(mocks.fast.submits(), 1);
+    let tunnels = mocks.fast.requests().iter().filter(|seen| seen.method == "CONNECT").count();
+    assert_eq!(tunnels, 0, "no proxy was asked");
+}
+
+/// The checks that were made through a door are those that are wanted, and all have passed.
+fn assert_checks(output: &Output, door: &str, wanted: &[&str]) {
     let complaints = String::from_utf8_lossy(&output.stderr);
     let mut ids = Vec::new();
     let mut failed = Vec::new();
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         let check: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
         let id = check["id"].as_str().expect("every check has an id").to_owned();
-        assert!(check["methods"].is_array() && check["door"] == "connect", "{line}");
+        assert!(check["methods"].is_array() && check["door"] == door, "{line}");
         if check["ok"] != true {
             failed.push(format!("{id}: {}", check["detail"].as_str().unwrap_or_default()));
         }
@@ -52,7 +80,6 @@ async fn check(script: &str, wanted: &[&str]) {
     wanted.sort_unstable();
     assert_eq!(ids, wanted, "checks are missing or new\n{complaints}");
     assert!(output.status.success(), "{}\n{complaints}", output.status);
-    mocks.check_what_arrived().await;
 }
 
 /// Every check of both scripts: one that vanishes is a failure.
@@ -139,7 +166,8 @@ impl Mocks {
         Self { fast, instant, slow, failing, environment, folder }
     }
 
-    async fn run_checks(&self, script: &str) -> Output {
+    /// Runs a script with the settings of `fal-mock exec` and more.
+    async fn run_checks(&self, script: &str, more: &[(&str, String)]) -> Output {
         let addresses = json!({
             "fast": self.fast.url(),
             "instant": self.instant.url(),
@@ -154,6 +182,7 @@ impl Mocks {
             .arg(addresses.to_string())
             // No file of the tree is to change.
             .env("PYTHONDONTWRITEBYTECODE", "1")
+            .envs(more.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .output();
