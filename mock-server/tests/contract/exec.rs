@@ -136,6 +136,59 @@ fn curl_reaches_fal_by_its_own_names_and_nobody_else() {
     assert!(complaint.contains("example.com (1), example.com:443 (1)"), "{complaint}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn curl_comes_by_each_door() {
+    if !has("curl") {
+        return;
+    }
+    let mock = instant().await;
+    let folder = Folder::new("curl");
+    std::fs::create_dir_all(&folder.0).unwrap();
+    let ca = folder.0.join("ca.pem");
+    std::fs::write(&ca, mock.ca_pem()).unwrap();
+    let (url, at, ca) = (mock.url(), mock.address(), ca.to_str().unwrap());
+    let connect_to = format!("::{at}");
+    for (arguments, files) in [
+        (&[&*format!("{url}/fal.run/a/b")][..], format!("{url}/v3.fal.media/")),
+        (
+            &["--cacert", ca, &format!("https://{at}/fal.run/a/b")],
+            format!("https://{at}/v3.fal.media/"),
+        ),
+        (
+            &["-H", "x-fal-target-url: https://fal.run/a/b", &format!("{url}/api/fal/proxy")],
+            format!("{url}/v3.fal.media/"),
+        ),
+        (&["-x", &url, "http://fal.run/a/b"], "http://v3.fal.media/".to_owned()),
+        (&["-x", &url, "--cacert", ca, "https://fal.run/a/b"], "https://v3.fal.media/".to_owned()),
+        (&["-p", "-x", &url, "http://fal.run/a/b"], "http://v3.fal.media/".to_owned()),
+        (
+            &["--connect-to", &connect_to, "--cacert", ca, "https://fal.run/a/b"],
+            "https://v3.fal.media/".to_owned(),
+        ),
+    ] {
+        let output = Command::new("curl")
+            .args([
+                "-sS",
+                "--fail",
+                "--noproxy",
+                "",
+                "-H",
+                "authorization: Key a:b",
+                "-d",
+                "{\"prompt\":\"x\"}",
+            ])
+            .args(arguments)
+            .output()
+            .unwrap();
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{arguments:?}: {error}: {}", text(&output.stderr)));
+        let file = answer["images"][0]["url"].as_str().unwrap();
+        assert!(file.starts_with(&files), "{arguments:?}: {file}");
+    }
+    let stranger = Command::new("curl").args(["-sS", &format!("https://{at}/")]).output().unwrap();
+    assert!(text(&stranger.stderr).contains("certificate"), "{}", text(&stranger.stderr));
+}
+
 /// What a script prints in Node.js under a mock.
 fn in_node(script: &str) -> Option<Output> {
     has("node").then(|| under_mock(&["node", "--input-type=module", "--eval", script]))
