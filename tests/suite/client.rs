@@ -8,6 +8,7 @@ mod endings;
 mod files;
 mod platform;
 mod proxy;
+mod realtime;
 mod streams;
 mod uploads;
 mod wire;

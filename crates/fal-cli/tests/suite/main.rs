@@ -7,6 +7,7 @@ mod problems;
 mod proxy;
 mod proxy_js;
 mod realtime;
+mod realtime_mock;
 mod run;
 mod service;
 mod stop;
