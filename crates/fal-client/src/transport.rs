@@ -32,7 +32,7 @@ pub trait Transport: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`Failure`]. A transport without WebSockets, which this is unless it says otherwise, fails always.
     async fn upgrade(self: Arc<Self>, _request: Request) -> Result<Upgrade, Failure> {
-        Err(Failure::connect(FailureKind::Other, "this transport has no WebSockets"))
+        Err(Failure::connect(FailureKind::Unsupported, "this transport has no WebSockets"))
     }
 }
 

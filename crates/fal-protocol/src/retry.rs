@@ -221,7 +221,9 @@ impl RetryPolicy {
     #[must_use]
     pub const fn judge_failure(&self, purpose: Purpose, failure: &Failure) -> Verdict {
         match failure.kind {
-            FailureKind::TooLarge | FailureKind::Source => Verdict::Final,
+            FailureKind::TooLarge | FailureKind::Source | FailureKind::Unsupported => {
+                Verdict::Final
+            }
             // A certificate does not get better by itself.
             FailureKind::Tls if matches!(failure.sent, Sent::No) => Verdict::Final,
             _ if matches!(failure.sent, Sent::No)

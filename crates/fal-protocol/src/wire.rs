@@ -278,6 +278,8 @@ pub enum FailureKind {
     TooLarge,
     /// The request's own body could not be read.
     Source,
+    /// The transport cannot do what the request asks for.
+    Unsupported,
     /// Something else.
     Other,
 }

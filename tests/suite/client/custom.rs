@@ -37,6 +37,17 @@ async fn a_transport_of_ones_own_is_all_it_takes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn transport_without_websockets_says_so_at_once() {
+    let fake = Fake::new(|step, _| well(step));
+    let start = Instant::now();
+    let mut session = fake.client().realtime("acme/paint").key_in_header().start().unwrap();
+    session.send(&json!({})).await.unwrap();
+    let error = session.recv().await.unwrap().unwrap_err();
+    assert!(error.to_string().contains("no WebSockets"), "{error}");
+    check_time(start, 0.0, 0.0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stream_in_pieces_is_put_together() {
     let fake = Fake::new(|step, _| match step {
         "stream" => {

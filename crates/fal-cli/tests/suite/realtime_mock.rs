@@ -39,6 +39,22 @@ async fn one_input_from_the_arguments_is_enough() {
     assert!(said.last("result")["outputs"].as_u64().unwrap() > 1);
 }
 
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_closes_the_connection() {
+    let mock = MockFal::builder().instant().start().await.unwrap();
+    let mut command = fal_cli(&mock.url());
+    command.args(["realtime", "--json", "acme/paint", "prompt=x", "--until-end"]);
+    let mut running = crate::support::Running::start(&mut command);
+    running.until("output");
+    assert_eq!(mock.sessions().len(), 1);
+    running.signal("INT");
+    let said = running.end();
+    assert_eq!(said.code, Some(130), "{said:?}");
+    assert_eq!(said.last("error")["kind"], "cancelled");
+    assert!(mock.sessions().is_empty(), "the peer was waited for");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn token_is_printed_once() {
     let mock = MockFal::builder().instant().start().await.unwrap();

@@ -244,6 +244,7 @@ pub(super) fn failure() -> impl Strategy<Value = Failure> {
             FailureKind::Malformed,
             FailureKind::TooLarge,
             FailureKind::Source,
+            FailureKind::Unsupported,
             FailureKind::Other,
         ][..],
     );
