@@ -162,7 +162,7 @@ async fn respond(
         }
     };
     if entry.host == Host::Cdn {
-        draw(&shared, entry.path).await;
+        make(&shared, entry.path).await;
     }
     let request = model::Request::new(&parts.method, entry.host, entry.path, &parts.headers)
         .with_query(entry.query)
@@ -184,14 +184,12 @@ async fn respond(
     Ok(response)
 }
 
-/// Draws the picture that a download is about to ask for: that takes milliseconds, and others would wait
+/// Encodes the file that a download is about to ask for: that takes milliseconds, and others would wait
 /// for the lock meanwhile.
-async fn draw(shared: &Arc<Shared>, path: &str) {
-    let Some((key, picture)) = shared.with_model(|model, _| model.undrawn(path)) else { return };
-    if let Ok(bytes) =
-        tokio::task::spawn_blocking(move || picture.render().into_boxed_slice()).await
-    {
-        shared.with_model(|model, now| model.handle_drawn(now, key, bytes.into()));
+async fn make(shared: &Arc<Shared>, path: &str) {
+    let Some((key, media)) = shared.with_model(|model, _| model.unmade(path)) else { return };
+    if let Ok(bytes) = tokio::task::spawn_blocking(move || media.make().into_boxed_slice()).await {
+        shared.with_model(|model, now| model.handle_made(now, key, bytes.into()));
     }
 }
 

@@ -1,46 +1,51 @@
-//! Outputs: what a model would give for an input, the same for the same seed, endpoint and input.
+//! Outputs: what a model would give for an input, by its document or, without one, by a table.
 
 use std::time::{Duration, Instant};
 
 use fal_protocol::rand::SplitMix64;
 use serde_json::Value;
 
+use super::catalog::Document;
 use super::config::Config;
-use super::endpoint::{Shape, interface, is_listed};
+use super::endpoint::{interface, is_listed, is_text};
 use super::exchange::{Door, Host};
 use super::failure::Failure;
 use super::files::{Content, FileKey, Files, NewFile};
 use super::id::{RequestId, digest};
 use super::input;
 use super::lifecycle::Keep;
-use super::picture::{Picture, Size};
-use super::verdict;
+use super::media::{Media, Size};
+use super::plain::Plain;
+use super::synth::{Made, speech};
+use super::{strict, verdict};
 use crate::render;
 
 /// A successful output, before it is written for a door.
 #[derive(Clone, Debug)]
-pub(crate) struct Answer {
-    shape: Shape,
-    prompt: Box<str>,
-    seed: i128,
-    images: u64,
-    size: Size,
-    key: u128,
-    /// Sets the addresses of files apart that do not live as long as others.
-    salt: u128,
+pub(crate) enum Answer {
+    /// By a table of ours.
+    Plain(Plain),
+    /// By the output schema of a document.
+    Made(Box<Made>),
 }
 
 impl Answer {
     /// Judges an input as the model would, and decides everything about its output.
-    pub(crate) fn prepare(config: &Config, endpoint: &str, body: &[u8]) -> Result<Self, Failure> {
+    pub(crate) fn prepare(
+        config: &Config,
+        files: &Files,
+        endpoint: &str,
+        body: &[u8],
+    ) -> Result<Self, Failure> {
         let value = input::parse(body).map_err(|problems| Failure::invalid(&problems))?;
         let key = digest(config.seed, &[endpoint.as_bytes(), body]);
-        Self::from_value(config, key, endpoint, &value)
+        Self::from_value(config, files, key, endpoint, &value)
     }
 
     /// The same for a call that carries its input in the query: every value is a text.
     pub(crate) fn prepare_query(
         config: &Config,
+        files: &Files,
         endpoint: &str,
         query: &str,
     ) -> Result<Self, Failure> {
@@ -48,107 +53,78 @@ impl Answer {
             .map(|(name, value)| (name.into_owned(), Value::String(value.into_owned())))
             .collect();
         let key = digest(config.seed, &[endpoint.as_bytes(), query.as_bytes()]);
-        Self::from_value(config, key, endpoint, &Value::Object(fields))
+        Self::from_value(config, files, key, endpoint, &Value::Object(fields))
     }
 
-    /// The same for the input of a session: `bytes` is its message, `value` what that says. Pictures have
-    /// this size where it says none.
+    /// The same for the input of a session, whose outputs have the form of pictures or texts whatever the model's
+    /// document says: `bytes` is its message, `value` what that says. Pictures have this size where it says
+    /// none.
     pub(crate) fn prepare_message(
         config: &Config,
         endpoint: &str,
         bytes: &[u8],
         value: &Value,
         size: Size,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Plain, Failure> {
         let key = digest(config.seed, &[endpoint.as_bytes(), bytes]);
-        let answer = Self::from_value(config, key, endpoint, value)?;
+        if let Some(document) = document(config, endpoint) {
+            verdict::judge(&document.schema, value)?;
+        }
+        let plain = plain(key, endpoint, value)?;
         let has_size = value.get("image_size").is_some_and(|size| !size.is_null());
-        Ok(Self { size: if has_size { answer.size } else { size }, ..answer })
+        Ok(Plain { size: if has_size { plain.size } else { size }, ..plain })
     }
 
     fn from_value(
         config: &Config,
+        files: &Files,
         key: u128,
         endpoint: &str,
         value: &Value,
     ) -> Result<Self, Failure> {
-        let interface = interface(endpoint);
-        if let Some(document) = config.catalog.document(endpoint)
-            && !(document.is_bundled && is_listed(endpoint))
-        {
-            verdict::judge(&document.schema, value)?;
+        if let Some(document) = document(config, endpoint) {
+            let input = verdict::judge(&document.schema, value)?;
+            let entry = config.catalog.get(endpoint);
+            let category = entry.map_or("", |entry| &entry.metadata.category);
+            let made = Made::new(&document.schema, category, endpoint, &input, key, files);
+            return Ok(Self::Made(Box::new(made)));
         }
-        let input =
-            input::read(interface, value).map_err(|problems| Failure::invalid(&problems))?;
-        let drawn = || i128::from(SplitMix64::new(key as u64).below(1 << 32));
-        Ok(Self {
-            shape: interface.output,
-            prompt: input.prompt,
-            seed: input.seed.unwrap_or_else(drawn),
-            images: input.images,
-            size: input.size,
-            key,
-            salt: 0,
-        })
+        if config.strict && config.catalog.get(endpoint).is_none() {
+            return Err(strict::unknown_path(endpoint));
+        }
+        plain(key, endpoint, value).map(Self::Plain)
     }
 
     /// An answer that nobody reads.
     pub(crate) fn empty() -> Self {
-        let size = Size { width: 1, height: 1 };
-        Self { shape: Shape::Generic, prompt: "".into(), seed: 0, images: 0, size, key: 0, salt: 0 }
+        Self::Plain(Plain::empty())
     }
 
-    /// How many pictures it has, which is also what it costs.
-    pub(crate) const fn images(&self) -> u64 {
-        self.images
-    }
-
-    /// What the input asked for.
-    pub(crate) fn prompt(&self) -> &str {
-        &self.prompt
-    }
-
-    /// The seed that it shows.
-    pub(crate) const fn seed(&self) -> i128 {
-        self.seed
-    }
-
-    /// Its pictures, not drawn yet.
-    pub(crate) fn pictures(&self, endpoint: &str) -> Vec<Picture> {
-        (0..self.images).map(|index| self.picture(index, endpoint)).collect()
+    /// What it costs.
+    pub(crate) const fn units(&self) -> u64 {
+        match self {
+            Self::Plain(plain) => plain.images(),
+            Self::Made(made) => made.units(),
+        }
     }
 
     /// A number that follows from seed, endpoint and input.
     pub(crate) const fn draw(&self) -> u64 {
-        self.key as u64
-    }
-
-    /// The same with other pictures: what there is while `left` more steps are to be done. The last step
-    /// has the final ones.
-    pub(crate) fn draft(&self, left: usize) -> Self {
-        Self { key: self.key.wrapping_add((left as u128) << 64), ..self.clone() }
-    }
-
-    const fn file(&self, index: u64) -> FileKey {
-        FileKey::new((self.key ^ self.salt).wrapping_add(index as u128))
-    }
-
-    fn picture(&self, index: u64, endpoint: &str) -> Picture {
-        Picture {
-            size: self.size,
-            seed: (self.key >> 64) as u64 ^ index,
-            endpoint: endpoint.into(),
-            prompt: self.prompt.chars().take(PROMPT_CHARS_SHOWN).collect(),
+        match self {
+            Self::Plain(plain) => plain.draw(),
+            Self::Made(made) => made.draw(),
         }
     }
 
     /// The length of the body, up to what depends on the door.
     pub(crate) fn bytes(&self) -> usize {
-        let images = usize::try_from(self.images).expect("at most four");
-        200 + self.prompt.len() + images * 200
+        match self {
+            Self::Plain(plain) => plain.bytes(),
+            Self::Made(made) => made.bytes(),
+        }
     }
 
-    /// The body, with its pictures put into the store; they are drawn only if their size is stated.
+    /// The body, with its files put into the store; they are made only if their size is stated.
     pub(crate) fn publish(
         &self,
         files: &mut Files,
@@ -158,96 +134,69 @@ impl Answer {
         time: Duration,
         lasting: Option<Lasting>,
     ) -> Vec<u8> {
-        match &lasting {
-            None => self.publish_as(files, age, endpoint, door, time, None),
-            Some(Lasting { salt, .. }) => Self { salt: *salt, ..self.clone() }.publish_as(
-                files,
-                age,
-                endpoint,
-                door,
-                time,
-                lasting.as_ref(),
-            ),
+        let mut store = Store { files, age, lasting };
+        match self {
+            Self::Plain(plain) => plain.publish(&mut store, endpoint, door, time),
+            Self::Made(made) => made.publish(&mut store, door, time, 0),
         }
     }
 
-    fn publish_as(
+    /// How many events a stream of it has.
+    pub(crate) fn frames(&self, endpoint: &str) -> usize {
+        match self {
+            Self::Plain(plain) if is_text(endpoint) => plain.tokens(endpoint).count(),
+            Self::Made(made) => made.frames().unwrap_or(PICTURE_FRAMES),
+            Self::Plain(_) => PICTURE_FRAMES,
+        }
+    }
+
+    /// The event of a stream after which `left` more follow: the text so far, or the body with drafts.
+    pub(crate) fn publish_frame(
         &self,
-        files: &mut Files,
-        age: &mut u64,
+        store: &mut Store<'_>,
         endpoint: &str,
         door: &Door<'_>,
         time: Duration,
-        lasting: Option<&Lasting>,
+        left: usize,
     ) -> Vec<u8> {
-        let mut file_sizes = Vec::new();
-        for index in 0..self.images {
-            *age += 1;
-            let key = self.file(index);
-            let is_over = lasting.is_some_and(|lasting| lasting.is_over);
-            if files.is_free(key) && !is_over {
-                let file = NewFile {
-                    host: Host::Cdn,
-                    rest: PNG_NAME,
-                    keep: lasting.map(|lasting| lasting.keep.clone()),
-                    until: lasting.and_then(|lasting| lasting.until),
-                };
-                let picture = Box::new(self.picture(index, endpoint));
-                files.add(*age, key, file, Content::Picture { picture, drawn: None });
-            }
-            if self.shape == Shape::ImagesSeedTimings {
-                files.draw(key);
-                let file = files.get(Host::Cdn, key, PNG_NAME);
-                file_sizes
-                    .push(file.and_then(|file| file.readable(key)).map_or(0, |file| file.len));
-            }
+        match self {
+            Self::Plain(plain) if is_text(endpoint) => plain.said(endpoint, left),
+            Self::Plain(plain) => plain.draft(left).publish(store, endpoint, door, time),
+            Self::Made(made) => made.publish(store, door, time, left),
         }
-        self.render(door, time, &file_sizes)
+    }
+}
+
+/// Where the files of an answer go.
+#[derive(Debug)]
+pub(crate) struct Store<'a> {
+    pub(crate) files: &'a mut Files,
+    /// Counts up over everything that is stored.
+    pub(crate) age: &'a mut u64,
+    pub(crate) lasting: Option<Lasting>,
+}
+
+impl Store<'_> {
+    /// The key under which the files of an answer stand that would have this one.
+    pub(crate) fn key(&self, key: u128) -> u128 {
+        key ^ self.lasting.as_ref().map_or(0, |lasting| lasting.salt)
     }
 
-    /// Writes the body. `file_sizes` has one entry for each picture if the body states them.
-    fn render(&self, door: &Door<'_>, time: Duration, file_sizes: &[u64]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.bytes());
-        out.extend_from_slice(b"{\"images\":[");
-        for index in 0..self.images {
-            if index > 0 {
-                out.push(b',');
-            }
-            let file = self.file(index);
-            out.extend_from_slice(b"{\"url\":\"");
-            door.push_base(&mut out, Host::Cdn);
-            out.extend_from_slice(file.path(PNG_NAME).as_bytes());
-            out.extend_from_slice(b"\",\"width\":");
-            render::push_number(&mut out, u64::from(self.size.width));
-            out.extend_from_slice(b",\"height\":");
-            render::push_number(&mut out, u64::from(self.size.height));
-            out.extend_from_slice(b",\"content_type\":\"image/png\"");
-            if let Some(bytes) = file_sizes.get(usize::try_from(index).expect("at most four")) {
-                out.extend_from_slice(b",\"file_name\":\"");
-                file.push_name(&mut out, PNG_NAME);
-                out.extend_from_slice(b"\",\"file_size\":");
-                render::push_number(&mut out, *bytes);
-            }
-            out.push(b'}');
+    /// Adds a file unless it is there, or its time is over already.
+    pub(crate) fn put(&mut self, key: FileKey, rest: &str, media: impl FnOnce() -> Media) {
+        *self.age += 1;
+        let lasting = self.lasting.as_ref();
+        if !self.files.is_free(key) || lasting.is_some_and(|lasting| lasting.is_over) {
+            return;
         }
-        out.extend_from_slice(b"],\"seed\":");
-        out.extend_from_slice(self.seed.to_string().as_bytes());
-        if self.shape == Shape::Generic {
-            out.extend_from_slice(b",\"prompt\":");
-            render::push_string(&mut out, &self.prompt);
-        }
-        out.extend_from_slice(b",\"timings\":{\"inference\":");
-        render::push_seconds(&mut out, time);
-        out.push(b'}');
-        if self.shape == Shape::Generic {
-            out.extend_from_slice(b",\"has_nsfw_concepts\":[");
-            for index in 0..self.images {
-                out.extend_from_slice(if index == 0 { b"false" } else { b",false" });
-            }
-            out.push(b']');
-        }
-        out.push(b'}');
-        out
+        let file = NewFile {
+            host: Host::Cdn,
+            rest,
+            keep: lasting.map(|lasting| lasting.keep.clone()),
+            until: lasting.and_then(|lasting| lasting.until),
+        };
+        let content = Content::Made { media: Box::new(media()), bytes: None };
+        self.files.add(*self.age, key, file, content);
     }
 }
 
@@ -269,8 +218,45 @@ impl Lasting {
     }
 }
 
-/// The end of a picture's address.
-const PNG_NAME: &str = ".png";
+/// The document that decides about an endpoint: one that was loaded, or one that came with the mock where no
+/// table says more.
+fn document<'a>(config: &'a Config, endpoint: &str) -> Option<&'a Document> {
+    let document = config.catalog.document(endpoint)?;
+    (!(document.is_bundled && is_listed(endpoint))).then_some(document)
+}
 
-/// More of a prompt would not fit on a picture.
-const PROMPT_CHARS_SHOWN: usize = 600;
+/// Judges an input by a table, and decides everything about its output.
+fn plain(key: u128, endpoint: &str, value: &Value) -> Result<Plain, Failure> {
+    let interface = interface(endpoint);
+    let input = input::read(interface, value).map_err(|problems| Failure::invalid(&problems))?;
+    let drawn = || i128::from(SplitMix64::new(key as u64).below(1 << 32));
+    Ok(Plain {
+        shape: interface.output,
+        prompt: input.prompt,
+        seed: input.seed.unwrap_or_else(drawn),
+        images: input.images,
+        size: input.size,
+        key,
+    })
+}
+
+impl Plain {
+    /// What a text model says.
+    pub(crate) fn tokens(&self, endpoint: &str) -> impl Iterator<Item = String> {
+        speech::tokens(self.draw(), self.prompt(), endpoint)
+    }
+
+    /// All tokens but the last ones: texts are cumulative.
+    fn said(&self, endpoint: &str, left: usize) -> Vec<u8> {
+        let tokens: Vec<String> = self.tokens(endpoint).collect();
+        let text = tokens[..tokens.len().saturating_sub(left)].concat();
+        let mut out = b"{\"output\":".to_vec();
+        render::push_string(&mut out, &text);
+        out.extend_from_slice(if left > 0 { b",\"partial\":true" } else { b",\"partial\":false" });
+        out.extend_from_slice(b",\"error\":null}");
+        out
+    }
+}
+
+/// Objects that a stream of pictures consists of, the final one included.
+const PICTURE_FRAMES: usize = 4;

@@ -10,6 +10,7 @@ use super::answer::Answer;
 use super::config::{ATTEMPTS_MAX, Config};
 use super::exchange::Output;
 use super::failure::Failure;
+use super::files::Files;
 use super::id::RequestId;
 use super::job::{Attempt, Job, Outcome, Priority, State};
 use super::realtime::{Frame, MessageFailure};
@@ -283,13 +284,17 @@ impl Model {
     /// Every job, the oldest first.
     #[must_use]
     pub fn jobs(&self) -> Vec<JobView> {
-        self.jobs.by_age().into_iter().map(|(id, job)| view(id, &self.config, job)).collect()
+        self.jobs
+            .by_age()
+            .into_iter()
+            .map(|(id, job)| view(id, &self.config, &self.files, job))
+            .collect()
     }
 
     /// One job.
     #[must_use]
     pub fn job(&self, request_id: RequestId) -> Option<JobView> {
-        self.jobs.get(request_id).map(|job| view(request_id, &self.config, job))
+        self.jobs.get(request_id).map(|job| view(request_id, &self.config, &self.files, job))
     }
 
     /// What has happened since the start.
@@ -385,14 +390,15 @@ impl Model {
     }
 }
 
-fn view(request_id: RequestId, config: &Config, job: &Job) -> JobView {
+fn view(request_id: RequestId, config: &Config, files: &Files, job: &Job) -> JobView {
     let (state, current) = match &job.state {
         State::Queued { .. } => (JobState::Queued, false),
         State::Running { .. } => (JobState::Running, true),
         State::Done { outcome: Outcome::Made(_), run } => (JobState::Succeeded, run.is_some()),
         State::Done { outcome: Outcome::Failed(_), run } => (JobState::Failed, run.is_some()),
         State::Done { outcome: Outcome::Unread, run } => {
-            let is_valid = Answer::prepare(config, job.endpoint.as_str(), &job.input).is_ok();
+            let is_valid =
+                Answer::prepare(config, files, job.endpoint.as_str(), &job.input).is_ok();
             (if is_valid { JobState::Succeeded } else { JobState::Failed }, run.is_some())
         }
     };

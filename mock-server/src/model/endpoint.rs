@@ -1,6 +1,6 @@
 //! What an endpoint takes and gives, as tables.
 
-use super::picture::Size;
+use super::media::Size;
 
 /// The interface of an endpoint.
 #[derive(Debug)]

@@ -4,11 +4,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fal_protocol::EndpointId;
-use fal_protocol::rand::SplitMix64;
 use http::{HeaderName, HeaderValue, header};
 
-use super::answer::{Answer, Lasting};
-use super::endpoint::is_text;
+use super::answer::{Answer, Lasting, Store};
 use super::exchange::{Door, Head, Output, Request, Response};
 use super::id::RequestId;
 use super::job::Outcome;
@@ -16,7 +14,6 @@ use super::lifecycle::Keep;
 use super::reply::{REQUEST_ID, id_value};
 use super::script::{self, Kind, Script};
 use super::{Due, Model, Open, StreamFailure, app_of, reply, run};
-use crate::render;
 
 /// An open model stream.
 #[derive(Debug)]
@@ -52,6 +49,13 @@ impl Model {
             Ok(keep) => keep,
             Err(failure) => return Some(reply::failure(self.mint_other(), &failure)),
         };
+        // A document can be that of the stream itself.
+        let streamed = format!("{endpoint}/stream");
+        let catalog = &self.config.catalog;
+        let endpoint = match catalog.get(endpoint.as_str()).or_else(|| catalog.get(&streamed)) {
+            Some(entry) => EndpointId::parse(&entry.id).unwrap_or(endpoint),
+            None => endpoint,
+        };
         let id = RequestId::mint(&mut self.job_ids);
         self.counters.model_streams += 1;
         // What fails before the first byte fails as any call does.
@@ -77,10 +81,9 @@ impl Model {
                 Some(script::workflow(seed, prompt, &output))
             }
         };
-        let frames = match is_text(endpoint.as_str()) {
-            _ if script.is_some() => script.as_ref().map_or(0, |script| script.pieces.len()),
-            true => tokens(&answer, endpoint.as_str()).count(),
-            false => PICTURE_FRAMES,
+        let frames = match &script {
+            Some(script) => script.pieces.len(),
+            None => answer.frames(endpoint.as_str()),
         };
         let mut head = head(id);
         if let Some(script) = &script {
@@ -152,18 +155,13 @@ impl Model {
                 }
                 continue;
             }
-            let data = if is_text(feed.endpoint.as_str()) {
-                feed.text()
-            } else {
-                let time = self.now.saturating_duration_since(feed.since);
-                let left = feed.frames - feed.sent;
-                let answer = feed.answer.draft(left);
-                let endpoint = feed.endpoint.as_str();
-                let keep = feed.keep.as_ref();
-                let lasting = keep.map(|keep| Lasting::new(feed.id, keep, self.now, self.now));
-                let (files, age) = (&mut self.files, &mut self.age);
-                answer.publish(files, age, endpoint, &feed.door, time, lasting)
-            };
+            let time = self.now.saturating_duration_since(feed.since);
+            let left = feed.frames - feed.sent;
+            let keep = feed.keep.as_ref();
+            let lasting = keep.map(|keep| Lasting::new(feed.id, keep, self.now, self.now));
+            let mut store = Store { files: &mut self.files, age: &mut self.age, lasting };
+            let endpoint = feed.endpoint.as_str();
+            let data = feed.answer.publish_frame(&mut store, endpoint, &feed.door, time, left);
             feed.last_at = self.now;
             self.out.push_back(Output::Event { id: exchange, bytes: event(&data) });
             if feed.sent == feed.frames {
@@ -209,36 +207,6 @@ impl Feed {
         let time = run_time.checked_mul(nth(self.sent + 1))? / nth(self.frames);
         self.since.checked_add(time)
     }
-
-    /// All tokens so far: texts are cumulative.
-    fn text(&self) -> Vec<u8> {
-        let text: String = tokens(&self.answer, self.endpoint.as_str()).take(self.sent).collect();
-        let mut out = b"{\"output\":".to_vec();
-        render::push_string(&mut out, &text);
-        let is_partial = self.sent < self.frames;
-        out.extend_from_slice(if is_partial {
-            b",\"partial\":true"
-        } else {
-            b",\"partial\":false"
-        });
-        out.extend_from_slice(b",\"error\":null}");
-        out
-    }
-}
-
-/// What a text model says: the prompt, and words that follow from it.
-pub(super) fn tokens(answer: &Answer, endpoint: &str) -> impl Iterator<Item = String> {
-    let mut rng = SplitMix64::new(answer.draw());
-    let count = WORDS_MIN + rng.below(WORDS_SPREAD);
-    let made = (0..count).map(move |_| {
-        let at = usize::try_from(rng.below(WORDS.len() as u64)).expect("an index");
-        format!(" {}", WORDS[at])
-    });
-    let asked: String = answer.prompt().chars().take(PROMPT_CHARS_REPEATED).collect();
-    [format!("{endpoint} was asked"), format!(" “{asked}”"), " and says:".to_owned()]
-        .into_iter()
-        .chain(made)
-        .chain([".".to_owned()])
 }
 
 /// One event of JSON on one line.
@@ -255,21 +223,3 @@ fn head(id: RequestId) -> Head {
     headers.insert(REQUEST_ID, id_value(id));
     head
 }
-
-/// Objects that a stream of pictures consists of, the final one included.
-const PICTURE_FRAMES: usize = 4;
-
-/// More of a prompt is not repeated: every event repeats the text so far.
-const PROMPT_CHARS_REPEATED: usize = 200;
-
-/// Fewest words of an answer.
-const WORDS_MIN: u64 = 8;
-
-/// How many more words there may be.
-const WORDS_SPREAD: u64 = 17;
-
-const WORDS: [&str; 24] = [
-    "a", "and", "blue", "bright", "café", "cat", "cloud", "dream", "field", "green", "in", "light",
-    "moon", "near", "night", "of", "over", "quiet", "rain", "river", "small", "stone", "the",
-    "under",
-];

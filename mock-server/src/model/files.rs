@@ -9,7 +9,7 @@ use super::content::{Blob, Piece, slice};
 use super::exchange::Host;
 use super::id::IdMap;
 use super::lifecycle::{Acl, Keep};
-use super::picture::Picture;
+use super::media::{Media, Size, measure};
 use crate::render::HEX;
 
 /// Names one file.
@@ -104,9 +104,9 @@ pub(crate) enum Content {
     Parts(Box<Session>),
     /// Uploaded bytes.
     Uploaded { content_type: Box<str>, etag: Box<str>, blobs: Box<[Blob]> },
-    /// A picture that is drawn when somebody asks for it.
-    Picture { picture: Box<Picture>, drawn: Option<Bytes> },
-    /// Nothing any more, by order of a test. It stays, because a picture would be put there again.
+    /// What a model has made, encoded when somebody asks for it.
+    Made { media: Box<Media>, bytes: Option<Bytes> },
+    /// Nothing any more, by order of a test. It stays, because what a model made would be put there again.
     Gone,
 }
 
@@ -172,32 +172,49 @@ impl Files {
         Some(result)
     }
 
-    /// Whether a picture could be added under this key.
+    /// Whether what a model made could be added under this key.
     pub(crate) fn is_free(&self, key: FileKey) -> bool {
         !self.map.contains_key(&key.0)
     }
 
-    /// Draws a picture, if it has yet to be drawn.
-    pub(crate) fn draw(&mut self, key: FileKey) {
-        if let Some(picture) = self.undrawn(key) {
-            self.drawn(key, Bytes::from(picture.render().into_boxed_slice()));
+    /// Encodes what a model made, if that has yet to be done, and gives it.
+    pub(crate) fn make(&mut self, key: FileKey) -> Option<Bytes> {
+        if let Some(media) = self.unmade(key) {
+            self.take_made(key, Bytes::from(media.make().into_boxed_slice()));
         }
-    }
-
-    /// A picture that has yet to be drawn.
-    pub(crate) fn undrawn(&self, key: FileKey) -> Option<Picture> {
         match &self.map.get(&key.0)?.content {
-            Content::Picture { picture, drawn: None } => Some((**picture).clone()),
+            Content::Made { bytes, .. } => bytes.clone(),
             _ => None,
         }
     }
 
-    /// Takes a picture that was drawn elsewhere.
-    pub(crate) fn drawn(&mut self, key: FileKey, bytes: Bytes) {
+    /// What a model made and has yet to be encoded.
+    pub(crate) fn unmade(&self, key: FileKey) -> Option<Media> {
+        match &self.map.get(&key.0)?.content {
+            Content::Made { media, bytes: None } => Some((**media).clone()),
+            _ => None,
+        }
+    }
+
+    /// Takes what was encoded elsewhere.
+    pub(crate) fn take_made(&mut self, key: FileKey, made: Bytes) {
         let Some(file) = self.map.get_mut(&key.0) else { return };
-        if let Content::Picture { drawn: drawn @ None, .. } = &mut file.content {
-            self.bytes += bytes.len();
-            *drawn = Some(bytes);
+        if let Content::Made { bytes: bytes @ None, .. } = &mut file.content {
+            self.bytes += made.len();
+            *bytes = Some(made);
+        }
+    }
+
+    /// The size of a picture, if the file is one whose head is in memory.
+    pub(crate) fn picture_size(&self, key: FileKey) -> Option<Size> {
+        let file = self.map.get(&key.0)?;
+        if let Content::Made { media, .. } = &file.content {
+            return media.size();
+        }
+        let len = file.readable(key)?.len;
+        match file.pieces(0, len.min(measure::HEAD_BYTES_MAX)).first()? {
+            Piece::Memory(bytes) => measure::size_of(bytes),
+            Piece::Spooled { .. } => None,
         }
     }
 
@@ -314,16 +331,15 @@ impl File {
                 add(&mut blobs.iter());
                 bytes += content_type.len() + etag.len();
             }
-            Content::Picture { picture, drawn } => {
-                bytes += picture.prompt.len() + picture.endpoint.len();
-                bytes += drawn.as_ref().map_or(0, Bytes::len);
+            Content::Made { media, bytes: made } => {
+                bytes += media.bytes() + made.as_ref().map_or(0, Bytes::len);
             }
             Content::Gone => {}
         }
         (bytes, spooled)
     }
 
-    /// What is known of it, if it can be read. A picture must be drawn.
+    /// What is known of it, if it can be read. What a model made must be encoded.
     pub(crate) fn readable(&self, key: FileKey) -> Option<Readable<'_>> {
         match &self.content {
             Content::Uploaded { content_type, etag, blobs } => Some(Readable {
@@ -331,16 +347,16 @@ impl File {
                 etag: etag.to_string(),
                 len: blobs.iter().map(Blob::len).sum(),
             }),
-            Content::Picture { drawn: Some(bytes), .. } => {
+            Content::Made { media, bytes: Some(bytes) } => {
                 let mut etag = Vec::new();
                 key.push_name(&mut etag, &format!("-{:x}", bytes.len()));
                 Some(Readable {
-                    content_type: "image/png",
+                    content_type: media.content_type(),
                     etag: String::from_utf8(etag).expect("digits"),
                     len: bytes.len() as u64,
                 })
             }
-            Content::Picture { drawn: None, .. }
+            Content::Made { bytes: None, .. }
             | Content::Awaited { .. }
             | Content::Parts(_)
             | Content::Gone => None,
@@ -351,7 +367,7 @@ impl File {
     pub(crate) fn pieces(&self, from: u64, to: u64) -> Vec<Piece> {
         match &self.content {
             Content::Uploaded { blobs, .. } => slice(blobs, from, to),
-            Content::Picture { drawn: Some(bytes), .. } => {
+            Content::Made { bytes: Some(bytes), .. } => {
                 let at = |n: u64| usize::try_from(n).expect("within bytes that are in memory");
                 vec![Piece::Memory(bytes.slice(at(from)..at(to)))]
             }
@@ -361,7 +377,7 @@ impl File {
 
     /// Whether anybody may know of it.
     pub(crate) const fn is_there(&self) -> bool {
-        matches!(self.content, Content::Uploaded { .. } | Content::Picture { .. })
+        matches!(self.content, Content::Uploaded { .. } | Content::Made { .. })
     }
 
     pub(crate) fn acl(&self) -> Option<&Acl> {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::endpoint::{IMAGES_MAX, Interface, Kind, PRESETS, Presence};
-use super::picture::{SIDE_MAX, Size};
+use super::media::{SIDE_MAX, Size};
 use crate::render;
 
 /// What the model takes from a valid input.

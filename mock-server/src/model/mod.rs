@@ -35,7 +35,8 @@ mod job;
 mod jobs;
 mod lifecycle;
 mod line;
-mod picture;
+mod media;
+mod plain;
 mod queue;
 mod realtime;
 mod reply;
@@ -47,6 +48,7 @@ mod site;
 mod storage;
 mod stream;
 mod strict;
+mod synth;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -399,7 +401,8 @@ impl Model {
     fn start(&mut self, id: RequestId) {
         let Some(job) = self.jobs.get(id) else { return };
         let before = job.bytes();
-        let prepared = Answer::prepare(&self.config, job.endpoint.as_str(), &job.input);
+        let prepared =
+            Answer::prepare(&self.config, &self.files, job.endpoint.as_str(), &job.input);
         self.leave_line(id);
         let Some(job) = self.jobs.get_mut(id) else { return };
         job.epoch += 1;

@@ -212,7 +212,7 @@ impl Model {
                 let mut response = reply::json(StatusCode::OK, id, body);
                 response
                     .headers_mut()
-                    .insert(reply::BILLABLE_UNITS, HeaderValue::from(answer.images()));
+                    .insert(reply::BILLABLE_UNITS, HeaderValue::from(answer.units()));
                 response
             }
         }
@@ -373,7 +373,12 @@ impl Model {
         let outcome = match job.doom.take() {
             Some(failure) => Outcome::Failed(failure),
             None if job.input.len() <= UNREAD_BYTES_MAX && job.hook.is_none() => Outcome::Unread,
-            None => Outcome::of(Answer::prepare(&self.config, job.endpoint.as_str(), &job.input)),
+            None => Outcome::of(Answer::prepare(
+                &self.config,
+                &self.files,
+                job.endpoint.as_str(),
+                &job.input,
+            )),
         };
         let large = outcome.bytes() >= LARGE_RESULT_BYTES_MIN;
         let run = Attempt { since: self.now, until: self.now };
@@ -387,8 +392,12 @@ impl Model {
     pub(crate) fn read(&mut self, id: RequestId) {
         let Some(job) = self.jobs.get_mut(id) else { return };
         if let State::Done { outcome: outcome @ Outcome::Unread, .. } = &mut job.state {
-            *outcome =
-                Outcome::of(Answer::prepare(&self.config, job.endpoint.as_str(), &job.input));
+            *outcome = Outcome::of(Answer::prepare(
+                &self.config,
+                &self.files,
+                job.endpoint.as_str(),
+                &job.input,
+            ));
             let bytes = outcome.bytes();
             self.jobs.recount(0, bytes);
         }

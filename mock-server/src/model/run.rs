@@ -107,9 +107,9 @@ impl Model {
         // sends the input of a GET.
         let in_query = request.body.is_empty() && *request.method != http::Method::POST;
         let prepared = if in_query {
-            Answer::prepare_query(config, name, request.query.unwrap_or_default())
+            Answer::prepare_query(config, &self.files, name, request.query.unwrap_or_default())
         } else {
-            Answer::prepare(config, name, &request.body)
+            Answer::prepare(config, &self.files, name, &request.body)
         };
         Outcome::of(prepared)
     }
@@ -137,7 +137,7 @@ impl Model {
                 let mut response = reply::json(StatusCode::OK, call.id, body);
                 response
                     .headers_mut()
-                    .insert(reply::BILLABLE_UNITS, HeaderValue::from(answer.images()));
+                    .insert(reply::BILLABLE_UNITS, HeaderValue::from(answer.units()));
                 response
             }
         }

@@ -1,9 +1,10 @@
 //! Strictness: what no document describes is not there.
 
 use fal_protocol::EndpointId;
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::exchange::Response;
+use super::failure::Failure;
 use super::{Model, reply};
 
 impl Model {
@@ -17,4 +18,16 @@ impl Model {
         let detail = format!("Application \"{}\" not found", endpoint.alias());
         Some(reply::refuse(StatusCode::NOT_FOUND, self.mint_other(), &detail))
     }
+}
+
+/// A path that no document describes, in an app that is known: the app itself refuses it, so a queued call
+/// finds out at its result.
+///
+/// Source: the serving SDK's handler of unknown paths (official SDK source).
+pub(crate) fn unknown_path(endpoint: &str) -> Failure {
+    let parsed = EndpointId::parse(endpoint).ok();
+    let path = parsed.as_ref().and_then(EndpointId::path).unwrap_or_default();
+    let detail = format!("Path /{path} not found");
+    Failure::new(StatusCode::NOT_FOUND, crate::render::detail(&detail), &detail, None)
+        .with_header(HeaderName::from_static("x-fal-billable-units"), HeaderValue::from_static("0"))
 }

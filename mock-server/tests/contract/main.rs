@@ -1,9 +1,12 @@
 //! The mock through real sockets: doors, TLS, tunnels, streams, ranges, refusals, limits, stopping.
 
 mod client;
+mod documents;
 mod doors;
 mod exchanges;
 mod exec;
+mod inputs;
+mod media;
 mod platform;
 mod process;
 mod secure;

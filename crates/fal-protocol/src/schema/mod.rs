@@ -35,6 +35,7 @@
 //! Everything here is total and bounded: [`NODES_MAX`], [`SCHEMA_DEPTH_MAX`], [`DEFECTS_MAX`] for
 //! documents; [`DEPTH_MAX`], [`WORK_MAX`], [`PROBLEMS_MAX`], [`ECHO_BYTES_MAX`] for inputs.
 
+mod accepts;
 mod complete;
 mod defect;
 mod model;

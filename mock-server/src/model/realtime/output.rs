@@ -7,7 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 
 use super::Frame;
 use super::codec::{Codec, Item};
-use crate::model::picture::Picture;
+use crate::model::media::Picture;
 use crate::render;
 
 /// A message of the service that may have yet to be drawn.

@@ -13,8 +13,8 @@ use crate::model::answer::Answer;
 use crate::model::config::Config;
 use crate::model::endpoint::is_text;
 use crate::model::exchange::Output;
-use crate::model::feed::tokens;
-use crate::model::picture::Size;
+use crate::model::media::Size;
+use crate::model::plain::Plain;
 use crate::model::{Due, Model, Open};
 
 /// An open session.
@@ -55,7 +55,7 @@ enum Phase {
 struct Input {
     codec: Codec,
     bytes: usize,
-    answer: Answer,
+    answer: Plain,
     request_id: Option<Box<str>>,
     as_addresses: bool,
 }
@@ -180,7 +180,7 @@ impl Session {
             RealtimeMode::Bidi => (2, input_time),
             RealtimeMode::ServerStreaming => {
                 let frames = match is_text(self.model()) {
-                    true => tokens(&input.answer, self.model()).count(),
+                    true => input.answer.tokens(self.model()).count(),
                     false => PICTURE_FRAMES,
                 };
                 let times = u32::try_from(frames).expect("there are few frames");
@@ -230,8 +230,8 @@ impl Session {
         let time = now.saturating_duration_since(work.since);
         let answer = &work.input.answer;
         let made = if is_text(&model) {
-            let count = tokens(answer, &model).count() * work.sent / work.frames;
-            Made::Text { text: tokens(answer, &model).take(count).collect(), is_partial: !is_last }
+            let count = answer.tokens(&model).count() * work.sent / work.frames;
+            Made::Text { text: answer.tokens(&model).take(count).collect(), is_partial: !is_last }
         } else {
             Made::Pictures {
                 pictures: answer.draft(work.frames - work.sent).pictures(&model),

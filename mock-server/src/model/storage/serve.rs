@@ -7,7 +7,7 @@ use super::super::content::Piece;
 use super::super::exchange::{Head, Host, Output, Request, Response};
 use super::super::files::{File, FileKey};
 use super::super::lifecycle::Decision;
-use super::super::picture::Picture;
+use super::super::media::Media;
 use super::super::{Model, reply};
 use super::cdn::quoted;
 use super::{OCTET_STREAM, show_to_pages};
@@ -32,7 +32,7 @@ impl Model {
                 return Some(reply::refuse(StatusCode::FORBIDDEN, self.mint_other(), why));
             }
         }
-        self.files.draw(key);
+        self.files.make(key);
         let id = self.mint_other();
         let file = self.files.get(request.host, key, rest)?;
         let Some(readable) = file.readable(key) else { return Some(self.no_file(request)) };
@@ -116,17 +116,17 @@ impl Model {
         String::from_utf8(text).expect("digits")
     }
 
-    /// A picture that a download would draw, so that a shell can draw it without holding a lock.
-    pub(crate) fn undrawn(&self, path: &str) -> Option<(FileKey, Picture)> {
+    /// What a download would encode, so that a shell can do it without holding a lock.
+    pub(crate) fn unmade(&self, path: &str) -> Option<(FileKey, Media)> {
         let (key, rest) = FileKey::split(path)?;
         self.files.get(Host::Cdn, key, rest)?;
-        Some((key, self.files.undrawn(key)?))
+        Some((key, self.files.unmade(key)?))
     }
 
-    /// Takes a picture that was drawn elsewhere.
-    pub(crate) fn handle_drawn(&mut self, now: std::time::Instant, key: FileKey, bytes: Bytes) {
+    /// Takes what was encoded elsewhere.
+    pub(crate) fn handle_made(&mut self, now: std::time::Instant, key: FileKey, bytes: Bytes) {
         self.advance(now);
-        self.files.drawn(key, bytes);
+        self.files.take_made(key, bytes);
         self.settle(now);
     }
 }

@@ -44,10 +44,14 @@ impl Model {
                     false,
                     session.parts.keys().copied().collect(),
                 ),
-                Content::Uploaded { .. } | Content::Picture { .. } => {
+                Content::Uploaded { .. } | Content::Made { .. } => {
+                    let unmade = match &file.content {
+                        Content::Made { media, .. } => media.content_type(),
+                        _ => "",
+                    };
                     let readable = file.readable(key);
                     let (content_type, bytes) =
-                        readable.map_or(("image/png", 0), |file| (file.content_type, file.len));
+                        readable.map_or((unmade, 0), |file| (file.content_type, file.len));
                     (content_type, bytes, true, Vec::new())
                 }
             };

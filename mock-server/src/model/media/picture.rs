@@ -38,6 +38,30 @@ impl Picture {
         out
     }
 
+    /// Draws it and encodes it as JPEG.
+    pub(crate) fn render_jpeg(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let [width, height] = self.sides();
+        jpeg_encoder::Encoder::new(&mut out, JPEG_QUALITY)
+            .encode(&self.draw(), width, height, jpeg_encoder::ColorType::Rgb)
+            .expect("three bytes for each pixel, and a Vec takes all");
+        out
+    }
+
+    /// Draws it and encodes it as WebP without loss.
+    pub(crate) fn render_webp(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        image_webp::WebPEncoder::new(&mut out)
+            .encode(&self.draw(), self.size.width, self.size.height, image_webp::ColorType::Rgb8)
+            .expect("three bytes for each pixel, and a Vec takes all");
+        out
+    }
+
+    fn sides(&self) -> [u16; 2] {
+        [self.size.width, self.size.height]
+            .map(|side| u16::try_from(side).expect("at most SIDE_MAX"))
+    }
+
     fn draw(&self) -> Vec<u8> {
         let mut canvas = Canvas::new(self.size);
         let mut rng = SplitMix64::new(self.seed);
@@ -247,6 +271,9 @@ const FONTS: [Font; 3] = [
     Font { needs: 400, large: RasterHeight::Size24, small: RasterHeight::Size16 },
     Font { needs: 0, large: RasterHeight::Size16, small: RasterHeight::Size16 },
 ];
+
+/// Of 100.
+const JPEG_QUALITY: u8 = 85;
 
 const DISCS: usize = 7;
 const LINE_GAP: usize = 6;
