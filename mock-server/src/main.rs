@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use fal_mock::MockFal;
-use fal_mock::model::{RealtimeConfig, RealtimeMode, WebhookHosts};
+use fal_mock::model::{RealtimeConfig, RealtimeMode, RetryProfile, WebhookHosts, WebhookLayout};
 
 use program::{Env, Exec};
 
@@ -48,6 +48,8 @@ fn builder(flags: &Service) -> fal_mock::Builder {
         .run_time(flags.run_time)
         .require_key(!flags.public)
         .webhook_hosts(flags.webhook_hosts.into())
+        .webhook_retry(flags.webhook_retry.into())
+        .webhook_layout(flags.webhook_layout.into(), flags.webhook_null_error)
         .strict(flags.strict)
         .passthrough(flags.passthrough);
     for path in &flags.openapi {
@@ -58,6 +60,15 @@ fn builder(flags: &Service) -> fal_mock::Builder {
     }
     if let Some(runners) = flags.runners {
         builder = builder.runners(runners);
+    }
+    if let Some(reason) = &flags.locked {
+        builder = builder.locked(reason);
+    }
+    for app in &flags.public_models {
+        builder = builder.public_model(app);
+    }
+    for app in &flags.private_models {
+        builder = builder.private_model(app);
     }
     if flags.instant {
         builder = builder.instant();
@@ -276,6 +287,18 @@ struct Service {
     #[arg(long)]
     public: bool,
 
+    /// Let this app (owner/alias) answer calls without a key; repeatable.
+    #[arg(long = "public-model", value_name = "APP")]
+    public_models: Vec<String>,
+
+    /// Refuse this app (owner/alias) to whoever calls, with 403; repeatable.
+    #[arg(long = "private-model", value_name = "APP")]
+    private_models: Vec<String>,
+
+    /// Lock the account behind every key for this reason, such as 'Exhausted balance': 403.
+    #[arg(long, value_name = "REASON")]
+    locked: Option<String>,
+
     /// Model documents: a file, or a folder of .json files; repeatable. Each endpoint then takes and gives
     /// what its document says.
     #[arg(long, value_name = "DIR|FILE")]
@@ -301,6 +324,18 @@ struct Service {
     /// How long a session lasts without a new input.
     #[arg(long, default_value = "10s", value_parser = duration, value_name = "TIME")]
     session_timeout: Duration,
+
+    /// How webhooks are repeated: as the documentation of which year says.
+    #[arg(long, value_enum, default_value_t = Retry::Docs2026, value_name = "PRESET")]
+    webhook_retry: Retry,
+
+    /// How the bodies of webhooks are written.
+    #[arg(long, value_enum, default_value_t = Layout::Captured, value_name = "LAYOUT")]
+    webhook_layout: Layout,
+
+    /// Write `"error": null` into webhooks about outputs, as some generations of the service did.
+    #[arg(long)]
+    webhook_null_error: bool,
 
     /// Where the certificate authority for TLS is kept, or made if there is none. Default: a directory of
     /// this user's data, such as ~/.local/share/fal-mock; for exec, one of its own in memory.
@@ -332,6 +367,44 @@ enum Hosts {
     Loopback,
     /// Every host.
     Any,
+}
+
+/// [`RetryProfile`] as a flag.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Retry {
+    /// 31 retries while the result can be read.
+    #[value(name = "docs-2026")]
+    Docs2026,
+    /// 10 retries within two hours.
+    #[value(name = "docs-2024")]
+    Docs2024,
+}
+
+impl From<Retry> for RetryProfile {
+    fn from(retry: Retry) -> Self {
+        match retry {
+            Retry::Docs2026 => Self::docs_2026(),
+            Retry::Docs2024 => Self::docs_2024(),
+        }
+    }
+}
+
+/// [`WebhookLayout`] as a flag.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Layout {
+    /// Sorted and spaced, as one that was captured.
+    Captured,
+    /// In the order of the documentation, without spaces.
+    Compact,
+}
+
+impl From<Layout> for WebhookLayout {
+    fn from(layout: Layout) -> Self {
+        match layout {
+            Layout::Captured => Self::Captured,
+            Layout::Compact => Self::Compact,
+        }
+    }
 }
 
 impl From<Hosts> for WebhookHosts {

@@ -14,7 +14,7 @@ use crate::http::{self, Gate, Refused, Seen, Shared, Spool};
 use crate::load::Source;
 use crate::model::{
     Catalog, Config, Control, Counters, DeliveryView, Door, Failure, FileView, JobView, Loaded,
-    Model, RealtimeConfig, RequestId, RetryProfile, SessionView, WebhookHosts,
+    Model, RealtimeConfig, RequestId, RetryProfile, SessionView, WebhookHosts, WebhookLayout,
 };
 
 /// A running mock. Everything is its own: mocks in one process do not meet.
@@ -311,6 +311,32 @@ impl Builder {
     /// How webhooks are repeated. Default: [`RetryProfile::docs_2026`].
     pub fn webhook_retry(mut self, profile: RetryProfile) -> Self {
         self.config.webhook_retry = profile;
+        self
+    }
+
+    /// How the bodies of webhooks are written, and whether those about outputs have `"error": null`. Default: as
+    /// one that was captured, without it.
+    pub fn webhook_layout(mut self, layout: WebhookLayout, has_null_error: bool) -> Self {
+        self.config.webhook_layout = layout;
+        self.config.webhook_null_error = has_null_error;
+        self
+    }
+
+    /// The account behind every key is locked for this reason, such as `Exhausted balance`.
+    pub fn locked(mut self, reason: &str) -> Self {
+        self.config.locked = Some(reason.into());
+        self
+    }
+
+    /// Adds an app (`owner/alias`) that answers without a key.
+    pub fn public_model(mut self, app: &str) -> Self {
+        self.config.public_models.push(app.to_owned());
+        self
+    }
+
+    /// Adds an app (`owner/alias`) that is not for whoever calls.
+    pub fn private_model(mut self, app: &str) -> Self {
+        self.config.private_models.push(app.to_owned());
         self
     }
 

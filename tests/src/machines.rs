@@ -3,6 +3,8 @@
 mod config;
 mod describe;
 mod message;
+mod options;
 mod play;
 
+pub use describe::denied;
 pub use play::run;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it")]
 
+mod callers;
 mod calls;
 mod custom;
 mod endings;
@@ -12,3 +13,4 @@ mod realtime;
 mod streams;
 mod uploads;
 mod wire;
+mod workflows;

@@ -7,6 +7,7 @@ mod platform;
 mod proxy;
 mod sse;
 mod webhook;
+mod workflow;
 
 use std::path::Path;
 
@@ -69,6 +70,7 @@ fn runner(area: &str) -> Run {
         "proxy" => proxy::run,
         "sse" => sse::run,
         "webhook" => webhook::run,
+        "workflow" => workflow::run,
         "queue" | "realtime" | "run" | "stream" | "token" | "upload" | "ws" => {
             fal_conformance::machines::run
         }

@@ -28,6 +28,11 @@ pub(crate) fn open_client(global: &Global) -> Result<Client, Problem> {
     build_on(builder, global, ATTEMPTS_QUICK)
 }
 
+/// A client for what everybody may ask: fal's public keys.
+pub(crate) fn keyless_client(global: &Global) -> Result<Client, Problem> {
+    build_on(Client::builder().credentials(Credentials::Anonymous), global, ATTEMPTS_QUICK)
+}
+
 fn build(global: &Global, attempts: u32) -> Result<Client, Problem> {
     build_on(Client::builder(), global, attempts)
 }
@@ -41,9 +46,16 @@ fn build_on(builder: Builder, global: &Global, attempts: u32) -> Result<Client, 
     built.map_err(|error| {
         let is_key = match &error {
             Error::Call(e) => matches!(e.kind(), ErrorKind::Input(InputError::Key { .. })),
-            Error::Config { .. } => !has_key(),
+            Error::Config { .. } => !has_key() || is_set("FAL_FORCE_AUTH_BY_USER"),
             _ => false,
         };
+        if let Error::Config { problem } = &error
+            && is_key
+            && !problem.starts_with("there is no API key")
+        {
+            // A login that cannot be used, with what to do about it.
+            return Problem::new(Exit::Key, &**problem);
+        }
         if is_key && !has_key() {
             return Problem::new(Exit::Key, "there is no API key").with_hint(KEY_HINT);
         }

@@ -36,6 +36,7 @@ impl Exit {
                 Self::of_answer(status, api.error_type.as_ref())
             }
             ErrorKind::Transport(failure) if failure.kind == FailureKind::Source => Self::File,
+            ErrorKind::Transport(failure) if failure.kind == FailureKind::Credentials => Self::Key,
             ErrorKind::Transport(_) => Self::Network,
             ErrorKind::Protocol(_) => Self::Failed,
             ErrorKind::Input(InputError::Key { .. }) => Self::Key,
@@ -54,7 +55,7 @@ impl Exit {
             return Self::Cancelled;
         }
         match status {
-            Some(401 | 403) => Self::Key,
+            Some(401..=403) => Self::Key,
             // Both say "not now", not "not this".
             Some(408 | 429) => Self::Failed,
             Some(400..500) => Self::Refused,
@@ -96,7 +97,7 @@ Exit codes (and the `kind` of an error in JSON lines):
   0    done
   1    other           something else went wrong on this side
   2    usage           a flag, a key=value, JSON or a handle cannot be read; nothing was sent
-  3    key             no key, or one that the service does not accept (401, 403)
+  3    key             no key or login, or one that the service does not accept (401, 402, 403)
   4    refused         the service refused the request or the model its input (400, 404, 422, ...)
   5    failed          the job or the service failed (5xx), or has no room now (429)
   6    network         no answer; nothing was paid, or the job goes on and its handle is printed
@@ -115,9 +116,17 @@ mod tests {
         let of = |status, name: Option<&str>| {
             Exit::of_answer(status, name.map(ErrorType::new).as_ref()) as u8
         };
-        for (status, expected) in
-            [(401, 3), (403, 3), (400, 4), (404, 4), (422, 4), (429, 5), (500, 5), (504, 5)]
-        {
+        for (status, expected) in [
+            (401, 3),
+            (402, 3),
+            (403, 3),
+            (400, 4),
+            (404, 4),
+            (422, 4),
+            (429, 5),
+            (500, 5),
+            (504, 5),
+        ] {
             assert_eq!(of(Some(status), None), expected, "{status}");
         }
         assert_eq!(of(Some(499), Some("client_cancelled")), 130);

@@ -1,11 +1,13 @@
 //! The flags of every command, and the help that explains them.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::str::FromStr as _;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use fal_client::{Acl, Expires, InputError, PLATFORM_ATTEMPTS_MAX, RetryBudgets};
 use http::HeaderName;
 
 use crate::lifecycle::Reader;
@@ -124,7 +126,7 @@ pub(crate) enum Command {
     /// calls under way are done, a second one at once.
     #[command(after_help = SEE_MORE)]
     Proxy(Proxy),
-    /// Check what a webhook has received
+    /// Receive what webhooks send, and check it
     #[command(subcommand)]
     Webhook(Webhook),
 }
@@ -169,7 +171,7 @@ pub(crate) struct Run {
     pub(crate) on_deadline: OnDeadline,
 
     /// Run without the queue: one request, no handle, no way to come back; for models that take seconds
-    #[arg(long, conflicts_with_all = ["priority", "webhook", "poll", "no_logs"])]
+    #[arg(long, conflicts_with_all = ["priority", "webhook", "no_retry", "retries", "poll", "no_logs"])]
     pub(crate) direct: bool,
 
     /// Do not ask for the model's log lines
@@ -207,6 +209,17 @@ pub(crate) struct Stream {
     /// Give up when nothing comes for so long once the stream has begun [default: the deadline alone]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) idle_timeout: Option<Duration>,
+
+    /// The HTTP method; a GET carries no input but --query
+    #[arg(long, value_name = "NAME", default_value = "POST")]
+    pub(crate) method: http::Method,
+
+    /// Add a parameter to the query
+    #[arg(long = "query", value_name = "NAME=VALUE", value_parser = pair)]
+    pub(crate) query: Vec<(String, String)>,
+
+    #[command(flatten)]
+    pub(crate) platform: Platform,
 
     /// Send a header of your own; not for secrets, flags are visible to other users
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
@@ -303,9 +316,53 @@ pub(crate) struct Call {
     #[arg(long, value_name = "URL")]
     pub(crate) webhook: Option<String>,
 
+    /// Have the platform repeat nothing when an attempt fails
+    #[arg(long, conflicts_with = "retries")]
+    pub(crate) no_retry: bool,
+
+    /// Have the platform repeat so often: server_error=N, timeout=N or connection_error=N, up to 10; for apps
+    /// of your own
+    #[arg(long = "retry", value_name = "WHEN=N", value_parser = budget)]
+    pub(crate) retries: Vec<(String, u8)>,
+
+    #[command(flatten)]
+    pub(crate) platform: Platform,
+
     /// Send a header of your own; not for secrets, flags are visible to other users
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
     pub(crate) headers: Vec<(String, String)>,
+}
+
+/// What every call may ask of the platform.
+#[derive(Debug, Args)]
+pub(crate) struct Platform {
+    /// Whether input and output are kept in the account's history [default: as the account says]
+    #[arg(long, value_name = "on|off")]
+    pub(crate) store_io: Option<Switch>,
+
+    /// When the files of the result vanish: seconds, immediate, 1h, 1d, 7d, 30d, 1y, never (as the account
+    /// says) or unlimited
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) expires: Option<Expires>,
+
+    /// Who may read the files of the result: allow, forbid or hide, with exceptions, such as forbid,acme=allow
+    #[arg(long, value_name = "WHO", value_parser = acl)]
+    pub(crate) acl: Option<Acl>,
+
+    /// Let no other model answer when this one fails
+    #[arg(long)]
+    pub(crate) no_fallback: bool,
+
+    /// Keep this tag with the request; up to 10
+    #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = tag)]
+    pub(crate) tags: Vec<(String, String)>,
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    On,
+    Off,
 }
 
 /// Flags of `status`.
@@ -480,18 +537,49 @@ pub(crate) enum Webhook {
     /// Exit code 0: it is from fal; 4: it is not, or not of now; 6: the keys are out of reach.
     #[command(after_help = SEE_MORE)]
     Verify(WebhookVerify),
+    /// Receive deliveries, verify each and tell it
+    ///
+    /// Answers 200 to what is from fal, 401 to what is not, 503 when fal's keys are out of reach or a file
+    /// cannot be written: then it comes again. fal calls public addresses only; a mock calls this machine.
+    /// Ctrl-C ends it.
+    #[command(after_help = SEE_MORE)]
+    Listen(WebhookListen),
+}
+
+/// Flags of `webhook listen`.
+#[derive(Debug, Args)]
+pub(crate) struct WebhookListen {
+    /// The port; 0 takes any free one, which is told
+    #[arg(long, default_value_t = 0)]
+    pub(crate) port: u16,
+
+    /// The interface; others than loopback let the network in
+    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    pub(crate) host: IpAddr,
+
+    /// End after so many verified deliveries, duplicates not counted [default: Ctrl-C]
+    #[arg(long, value_name = "N")]
+    pub(crate) count: Option<NonZeroU64>,
+
+    /// Write every request here before it is answered, one file each, for `webhook verify --request`
+    #[arg(long, value_name = "DIR")]
+    pub(crate) save: Option<PathBuf>,
 }
 
 /// Flags of `webhook verify`.
 #[derive(Debug, Args)]
 pub(crate) struct WebhookVerify {
+    /// The delivery in one file: the head of the request, an empty line, the body byte for byte
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["headers", "body"], required_unless_present = "headers")]
+    pub(crate) request: Option<PathBuf>,
+
     /// The headers of the delivery: a file with one `Name: value` per line; other lines are passed over
-    #[arg(long, value_name = "FILE")]
-    pub(crate) headers: PathBuf,
+    #[arg(long, value_name = "FILE", requires = "body")]
+    pub(crate) headers: Option<PathBuf>,
 
     /// The body of the delivery, byte for byte
-    #[arg(long, value_name = "FILE")]
-    pub(crate) body: PathBuf,
+    #[arg(long, value_name = "FILE", requires = "headers")]
+    pub(crate) body: Option<PathBuf>,
 
     /// Take it as if it had arrived when it was signed: a saved delivery is too old after five minutes
     #[arg(long)]
@@ -619,6 +707,42 @@ fn parallel(text: &str) -> Result<usize, String> {
     let range = 1..=fal_client::PARALLEL_MAX;
     let number = text.parse().ok().filter(|number| range.contains(number));
     number.ok_or_else(|| format!("it is a number from 1 to {}", fal_client::PARALLEL_MAX))
+}
+
+/// Reads `name=value`.
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("give it as name=value")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// Reads a tag, and refuses what the service would drop.
+fn tag(text: &str) -> Result<(String, String), String> {
+    let (key, value) = pair(text)?;
+    fal_client::Tags::default().insert(&key, &value).map_err(|error| error.to_string())?;
+    Ok((key, value))
+}
+
+/// Reads `server_error=2`.
+fn budget(text: &str) -> Result<(String, u8), String> {
+    let (condition, attempts) = pair(text)?;
+    let attempts = attempts.parse().ok().filter(|attempts| *attempts <= PLATFORM_ATTEMPTS_MAX);
+    let attempts = attempts.ok_or("the number is from 0 to 10")?;
+    let mut budgets = RetryBudgets::default();
+    budgets.set(&condition, attempts).map_err(|error| error.to_string())?;
+    Ok((condition, attempts))
+}
+
+/// Reads `forbid` and `forbid,acme=allow`.
+fn acl(text: &str) -> Result<Acl, String> {
+    let decision = |text: &str| text.parse().map_err(|error: InputError| error.to_string());
+    let mut parts = text.split(',');
+    let mut acl = Acl::new(decision(parts.next().unwrap_or_default())?);
+    for part in parts {
+        let (user, word) = pair(part)?;
+        acl = acl.rule(user, decision(&word)?);
+    }
+    let lifecycle = fal_client::Lifecycle::default().acl(acl.clone());
+    lifecycle.header().map(|_| acl).map_err(|error| error.to_string())
 }
 
 /// Reads `name: value`.

@@ -83,7 +83,10 @@ fn hints(error: &Error, global: &Global) -> Vec<String> {
             later = true;
         }
         Some(ErrorKind::Api(api)) => match api.status.map(|status| status.as_u16()) {
-            Some(401 | 403) => hints.push(KEY_HINT.to_owned()),
+            Some(401) => hints.push(KEY_HINT.to_owned()),
+            Some(402 | 403) => {
+                hints.extend(api.denied().map(|denied| denied.advice().to_owned()));
+            }
             Some(404) if error.handle().is_some() => hints.push(
                 "the service keeps a result for an hour, one of 10 KB and more for six minutes"
                     .to_owned(),

@@ -3,7 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use fal_client::{Aftermath, Client, Error, Event, Handle, Input, Output, Subscribe, Subscription};
+use fal_client::{
+    Aftermath, Client, Error, Event, Handle, Input, Output, PlatformRetries, RetryBudgets,
+    Subscribe, Subscription,
+};
 use tokio::sync::mpsc;
 
 use crate::connect;
@@ -15,6 +18,29 @@ use crate::problem::Problem;
 use crate::save;
 use crate::show::Show;
 use crate::signals::Signals;
+
+/// Sets on a call what its flags ask of the platform.
+macro_rules! with_platform {
+    ($call:expr, $flags:expr) => {{
+        let mut call = $call;
+        if let Some(switch) = $flags.store_io {
+            call = call.store_io(switch == crate::flags::Switch::On);
+        }
+        let mut lifecycle = fal_client::Lifecycle::default();
+        lifecycle.expires = $flags.expires;
+        lifecycle.acl = $flags.acl.clone();
+        call = call.lifecycle(lifecycle);
+        if $flags.no_fallback {
+            call = call.disable_fallback();
+        }
+        for (key, value) in &$flags.tags {
+            call = call.tag(key, value);
+        }
+        call
+    }};
+}
+
+pub(crate) use with_platform;
 
 /// What the first Ctrl-C does to a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,10 +229,24 @@ fn queued(client: &Client, input: Input, call: &Call) -> Subscribe {
     if let Some(url) = &call.webhook {
         job = job.webhook(url);
     }
-    for (name, value) in &call.headers {
-        job = job.header(name, value);
+    if let Some(retries) = retries(call) {
+        job = job.platform_retries(retries);
     }
-    job
+    let job = with_platform!(job, call.platform);
+    call.headers.iter().fold(job, |job, (name, value)| job.header(name, value))
+}
+
+/// What the flags say about repeats of the platform's own.
+fn retries(call: &Call) -> Option<PlatformRetries> {
+    if call.no_retry {
+        return Some(PlatformRetries::Off);
+    }
+    let mut budgets = RetryBudgets::default();
+    for (condition, attempts) in &call.retries {
+        // The flag was read so, so it is known.
+        budgets.set(condition, *attempts).ok()?;
+    }
+    (!call.retries.is_empty()).then_some(PlatformRetries::Budgets(budgets))
 }
 
 async fn direct(
@@ -232,6 +272,7 @@ async fn direct(
     if let Some(deadline) = flags.deadline {
         run = run.deadline(deadline);
     }
+    run = with_platform!(run, call.platform);
     for (name, value) in &call.headers {
         run = run.header(name, value);
     }

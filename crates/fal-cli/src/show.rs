@@ -165,6 +165,21 @@ impl Show {
         }
     }
 
+    /// A delivery to a webhook: its line, or `words` for people, or the body alone.
+    pub(crate) fn received(&mut self, line: Line, words: &str, body: &[u8]) {
+        match self.out {
+            Out::Lines => {
+                self.note(words);
+                self.line(line);
+            }
+            Out::Pretty => self.write(&words::clean(words)),
+            Out::Result => {
+                self.note(words);
+                self.write(&words::clean(&String::from_utf8_lossy(body)));
+            }
+        }
+    }
+
     /// A bar for a file on its way in.
     pub(crate) fn bar(&mut self, name: &str) -> Bar {
         match &mut self.notes {
@@ -211,6 +226,10 @@ impl Show {
                 let line = line
                     .maybe("billable_units", output.billable_units())
                     .maybe("inference_time", output.inference_time())
+                    .maybe("served_from", output.served_from());
+                let hints: Vec<&str> = output.runner_hints().collect();
+                let line = line
+                    .maybe("runner_hints", (!hints.is_empty()).then_some(hints))
                     .maybe("handle", output.handle());
                 let line = match json {
                     Some(json) => line.raw("output", &json::compact(json)),

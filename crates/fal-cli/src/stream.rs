@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use fal_client::{Aftermath, StreamItem, Streaming};
+use fal_client::{Aftermath, ErrorKind, StreamItem, Streaming, WorkflowEvent};
 use serde_json::json;
 
 use crate::connect;
@@ -12,6 +12,7 @@ use crate::exit::Exit;
 use crate::flags::{Global, Stream};
 use crate::input;
 use crate::problem::Problem;
+use crate::run::with_platform;
 use crate::save;
 use crate::show::Show;
 use crate::signals::Signals;
@@ -33,11 +34,16 @@ pub(crate) async fn stream(
     if let Some(timeout) = flags.idle_timeout {
         call = call.idle_timeout(timeout);
     }
+    call = with_platform!(call, flags.platform).method(flags.method.clone());
+    for (name, value) in &flags.query {
+        call = call.query(name, value);
+    }
     for (name, value) in &flags.headers {
         call = call.header(name, value);
     }
     show.doing("streaming");
     let mut stream = call.start();
+    let mut workflow = is_workflow(&flags.endpoint).then(Workflow::default);
     let (mut items, mut bytes) = (0_u64, 0);
     loop {
         let item = tokio::select! {
@@ -56,14 +62,63 @@ pub(crate) async fn stream(
         items += 1;
         bytes += item.bytes().len();
         take(&item, &stream, &mut sink, show)?;
+        if let Some(workflow) = &mut workflow {
+            workflow.read(&item, &stream, global).inspect_err(|_| show.items_over())?;
+        }
     }
     show.items_over();
+    if let Some(workflow) = workflow {
+        workflow.end(&stream)?;
+    }
     let saved = sink.map(|sink| sink.path.to_string_lossy().into_owned());
     let line = show.new_line("result").maybe("request_id", stream.request_id());
     let line = line.maybe("content_type", stream.content_type());
     let line = line.with("items", &items).with("bytes", &bytes);
     show.line(line.maybe("saved", saved.map(|path| json!([{ "path": path, "bytes": bytes }]))));
     Ok(Exit::Ok)
+}
+
+/// Whether the events of this model are those of a workflow.
+fn is_workflow(endpoint: &str) -> bool {
+    endpoint.starts_with("workflows/")
+}
+
+/// What the events of a workflow have said: its failures come inside a stream that goes well.
+#[derive(Debug, Default)]
+struct Workflow {
+    has_output: bool,
+}
+
+impl Workflow {
+    fn read(
+        &mut self,
+        item: &StreamItem,
+        stream: &Streaming,
+        global: &Global,
+    ) -> Result<(), Problem> {
+        match WorkflowEvent::parse(item.bytes()) {
+            Ok(WorkflowEvent::Failed { node_id, mut error }) => {
+                error.message = format!("step {node_id}: {}", error.message).into();
+                error.request_id = stream.request_id().map(Into::into);
+                Err(Problem::of(fal_client::Error::from(ErrorKind::Api(error)), global))
+            }
+            Ok(WorkflowEvent::Output { .. }) => {
+                self.has_output = true;
+                Ok(())
+            }
+            // What is shown is shown as it came.
+            _ => Ok(()),
+        }
+    }
+
+    fn end(&self, stream: &Streaming) -> Result<(), Problem> {
+        if self.has_output {
+            return Ok(());
+        }
+        let request = stream.request_id().map(|id| format!(" (request {id})")).unwrap_or_default();
+        let message = format!("the stream ended before the workflow's output{request}");
+        Err(Problem::new(Exit::Network, message))
+    }
 }
 
 /// Shows an event; puts raw bytes where they are wanted.

@@ -1,4 +1,7 @@
-//! `webhook verify`: whether a saved delivery is from fal.
+//! `webhook verify` and `webhook listen`: whether deliveries are from fal.
+
+mod listen;
+mod saved;
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use fal_client::webhook::{Delivery, Payload, VerifyError};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderMap;
 
 use crate::connect;
 use crate::exit::Exit;
@@ -22,17 +25,26 @@ pub(crate) async fn webhook(
 ) -> Result<Exit, Problem> {
     match flags {
         Webhook::Verify(flags) => verify(global, flags, show).await,
+        Webhook::Listen(flags) => listen::listen(global, flags, show).await,
     }
 }
 
 async fn verify(global: &Global, flags: WebhookVerify, show: &mut Show) -> Result<Exit, Problem> {
-    let headers = headers_of(&String::from_utf8_lossy(&read(&flags.headers)?));
-    let body = Bytes::from(read(&flags.body)?);
+    let (headers, body) = match (&flags.request, &flags.headers, &flags.body) {
+        (Some(request), ..) => saved::parse(&read(request)?.into()).ok_or_else(|| {
+            let path = request.display();
+            Problem::usage(format!("{path} is no saved request: it has no empty line after a head"))
+        })?,
+        (None, Some(headers), Some(body)) => {
+            (saved::headers_of(&read(headers)?), Bytes::from(read(body)?))
+        }
+        _ => return Err(Problem::usage("give --request, or --headers and --body")),
+    };
     let arrived = match signed_at(&headers).filter(|_| flags.any_age) {
         Some(signed) => signed,
         None => SystemTime::now(),
     };
-    let client = connect::quick_client(global)?;
+    let client = connect::keyless_client(global)?;
     match client.webhooks().verify_at(&headers, &body, arrived).await {
         Ok(delivery) => {
             tell(&delivery, &body, show);
@@ -47,11 +59,7 @@ async fn verify(global: &Global, flags: WebhookVerify, show: &mut Show) -> Resul
 }
 
 fn tell(delivery: &Delivery, body: &[u8], show: &mut Show) {
-    let outcome = match &delivery.outcome {
-        Ok(Payload::NotIncluded { .. }) => "not_included",
-        Ok(_) => "ok",
-        Err(_) => "failed",
-    };
+    let outcome = outcome(delivery);
     let line = show.new_line("result").with("request_id", &delivery.request_id);
     // It was read before, so it is JSON.
     let text = String::from_utf8_lossy(body);
@@ -59,22 +67,17 @@ fn tell(delivery: &Delivery, body: &[u8], show: &mut Show) {
     show.answer(line, &json::pretty(&text), &text);
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Problem> {
-    fs::read(path).map_err(|error| Problem::file(path, &error))
+/// The word for how the job ended.
+fn outcome(delivery: &Delivery) -> &'static str {
+    match &delivery.outcome {
+        Ok(Payload::NotIncluded { .. }) => "not_included",
+        Ok(_) => "ok",
+        Err(_) => "failed",
+    }
 }
 
-/// The headers among the lines of a file.
-fn headers_of(text: &str) -> HeaderMap {
-    let header = |line: &str| {
-        let (name, value) = line.split_once(':')?;
-        let name: HeaderName = name.trim().parse().ok()?;
-        Some((name, HeaderValue::from_str(value.trim()).ok()?))
-    };
-    let mut headers = HeaderMap::new();
-    for (name, value) in text.lines().filter_map(header) {
-        headers.append(name, value);
-    }
-    headers
+fn read(path: &Path) -> Result<Vec<u8>, Problem> {
+    fs::read(path).map_err(|error| Problem::file(path, &error))
 }
 
 /// When it says that it was signed.

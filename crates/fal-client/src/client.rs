@@ -11,7 +11,9 @@ use fal_protocol::retry::RetryPolicy;
 use fal_protocol::{Credentials, EndpointId, Key, Settings};
 use http::HeaderValue;
 
+use crate::credentials::{Authorizing, CredentialsProvider, Provider};
 use crate::download::Download;
+use crate::environment::{self, Found};
 use crate::error::Error;
 use crate::platform::Platform;
 use crate::proxy::ProxyConfig;
@@ -54,6 +56,8 @@ impl Client {
     /// |---|---|
     /// | `FAL_KEY` | the API key, `id:secret` |
     /// | `FAL_KEY_ID` and `FAL_KEY_SECRET` | its halves, if `FAL_KEY` is not set |
+    /// | `FAL_HOME_DIR` | with the feature `login`: where the login of fal's own program is, which counts if there is no key; default `~/.fal` |
+    /// | `FAL_FORCE_AUTH_BY_USER` | `1`: that login counts and keys do not |
     /// | `FAL_BASE_URL` | one origin for all of fal's hosts, such as `http://127.0.0.1:8787` of a mock |
     /// | `HTTPS_PROXY`, `NO_PROXY`, `SSL_CERT_FILE` | as `fal_transport_hyper::Config::from_env` |
     ///
@@ -176,6 +180,9 @@ impl fmt::Debug for Client {
 pub struct Builder {
     settings: Settings,
     has_credentials: bool,
+    provider: Option<Provider>,
+    /// Why the environment gave no credentials.
+    without: Option<Box<str>>,
     transport: Option<Arc<dyn Transport>>,
     proxy: Option<ProxyConfig>,
     problem: Option<InputError>,
@@ -192,14 +199,16 @@ impl Builder {
     pub fn from_env(mut self) -> Result<Self, Error> {
         let variable = |name: &str| env::var(name).ok().filter(|value| !value.trim().is_empty());
         if !self.has_credentials {
-            let key =
-                match (variable("FAL_KEY"), variable("FAL_KEY_ID"), variable("FAL_KEY_SECRET")) {
-                    (Some(key), _, _) => Some(Key::parse(&key)?),
-                    (None, Some(id), Some(secret)) => Some(Key::from_parts(&id, &secret)?),
-                    _ => None,
-                };
-            if let Some(key) = key {
-                self = self.credentials(key);
+            let found = environment::find(
+                variable,
+                #[cfg(feature = "login")]
+                crate::login::LoginFile::find,
+            )?;
+            match found {
+                Found::Key(key) => self = self.credentials(key),
+                #[cfg(feature = "login")]
+                Found::Login(file) => self = self.credentials_provider(file),
+                Found::Nothing(problem) => self.without = Some(problem),
             }
         }
         if self.settings.hosts == Hosts::fal()
@@ -226,6 +235,14 @@ impl Builder {
     pub fn credentials(mut self, credentials: impl Into<Credentials>) -> Self {
         self.settings.credentials = credentials.into();
         self.has_credentials = true;
+        self.provider = None;
+        self
+    }
+
+    /// Sets who is asked for credentials before every attempt, instead of fixed ones.
+    pub fn credentials_provider(mut self, provider: impl CredentialsProvider + 'static) -> Self {
+        self = self.credentials(Credentials::Deferred);
+        self.provider = Some(Provider(Arc::new(provider)));
         self
     }
 
@@ -315,9 +332,11 @@ impl Builder {
             return Err(problem.into());
         }
         if !self.has_credentials && self.proxy.is_none() {
+            return Err(Error::config(self.without.unwrap_or_else(|| environment::NO_KEY.into())));
+        }
+        if self.settings.credentials == Credentials::Deferred && self.provider.is_none() {
             return Err(Error::config(
-                "there is no API key: set FAL_KEY (get one at https://fal.ai/dashboard/keys), or \
-                 FAL_KEY_ID and FAL_KEY_SECRET; a mock server takes any `id:secret`",
+                "deferred credentials need a provider: `credentials_provider`",
             ));
         }
         if self.settings.user_agent == Settings::default().user_agent {
@@ -340,6 +359,12 @@ impl Builder {
                 self.settings.hosts = self.settings.hosts.without_backups();
                 proxy.over(transport, self.settings.hosts.clone())
             }
+        };
+        let transport = match self.provider {
+            Some(provider) => {
+                Arc::new(Authorizing::new(transport, provider, self.settings.attempt_timeout))
+            }
+            None => transport,
         };
         Ok(Client {
             transport,

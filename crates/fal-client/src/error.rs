@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use fal_protocol::error as core;
-use fal_protocol::error::{ErrorKind, ErrorType, FieldError, InputError};
+use fal_protocol::error::{Denied, ErrorKind, ErrorType, FieldError, InputError};
 use fal_protocol::queue::Handle;
 use http::StatusCode;
 
@@ -86,6 +86,12 @@ impl Error {
     #[must_use]
     pub fn fields(&self) -> &[FieldError] {
         self.call().map_or(&[], core::Error::fields)
+    }
+
+    /// Why the service will not serve this caller, if that is what happened.
+    #[must_use]
+    pub fn denied(&self) -> Option<Denied> {
+        self.call().and_then(core::Error::denied)
     }
 
     /// Whether the same call may succeed later. `false` whenever repeating it could pay twice.

@@ -1,14 +1,18 @@
 #![doc = include_str!("../README.md")]
 
 mod client;
+mod credentials;
 mod download;
 mod drive;
+mod environment;
 mod error;
 mod event;
 mod files;
 #[cfg(feature = "hyper")]
 mod hyper;
 mod input;
+#[cfg(feature = "login")]
+pub mod login;
 mod machines;
 mod media;
 mod output;
@@ -29,13 +33,16 @@ pub mod transport;
 mod upload;
 #[cfg(feature = "webhook")]
 pub mod webhook;
+mod workflow;
 #[cfg(feature = "realtime")]
 pub mod ws;
 
 pub use client::{Builder, Client};
+pub use credentials::{CredentialsError, CredentialsProvider};
 pub use download::{DOWNLOAD_BYTES_MAX, DOWNLOAD_DEADLINE_DEFAULT, Download};
 pub use error::{DecodeError, Error};
 pub use event::Event;
+pub use fal_protocol::stream::workflow::WorkflowEvent;
 pub use files::MediaFile;
 pub use input::{FileInput, Input, IntoInput};
 pub use output::Output;
@@ -46,13 +53,16 @@ pub use stream::{StreamItem, StreamRun, Streaming};
 pub use subscribe::{DEADLINE_DEFAULT, Subscribe, Subscription};
 pub use token::{TOKEN_DEADLINE_DEFAULT, TokenRequest};
 pub use upload::{UPLOAD_DEADLINE_DEFAULT, Upload, UploadSource, Uploading};
+pub use workflow::Workflow;
 
 pub use fal_protocol::error::{
-    Aftermath, ApiError, ErrorKind, ErrorType, FieldError, InputError, ProtocolError,
+    Aftermath, ApiError, Denied, ErrorKind, ErrorType, FieldError, InputError, ProtocolError,
 };
 pub use fal_protocol::hosts::{Host, Hosts};
 pub use fal_protocol::lifecycle::{Acl, Decision, Expires, Lifecycle};
-pub use fal_protocol::options::Priority;
+pub use fal_protocol::options::{
+    PLATFORM_ATTEMPTS_MAX, PlatformRetries, Priority, RetryBudgets, Tags,
+};
 pub use fal_protocol::queue::{
     CancelOutcome, Completed, Handle, LogLine, OnDeadline, State, Status,
 };
@@ -63,4 +73,4 @@ pub use fal_protocol::upload::{
     UploadState,
 };
 pub use fal_protocol::wire::{Failure, FailureKind, Phase, Sent};
-pub use fal_protocol::{Credentials, EndpointId, Key};
+pub use fal_protocol::{Credentials, EndpointId, Key, Token};

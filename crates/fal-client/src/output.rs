@@ -84,6 +84,17 @@ impl Output {
         self.answer.billable_units()
     }
 
+    /// Which back end answered, if the service told; an open text.
+    #[must_use]
+    pub fn served_from(&self) -> Option<&str> {
+        self.answer.served_from()
+    }
+
+    /// The hints that the runner holds now: what a later call may ask for as its `hint`.
+    pub fn runner_hints(&self) -> impl Iterator<Item = &str> {
+        self.answer.runner_hints()
+    }
+
     /// The job; `None` after a direct run.
     #[must_use]
     pub const fn handle(&self) -> Option<&Handle> {

@@ -43,6 +43,12 @@ impl Plan {
         }
     }
 
+    pub(crate) fn set_tag(&mut self, key: &str, value: &str) {
+        if let Err(error) = self.options.tags.insert(key, value) {
+            self.refuse(error.into());
+        }
+    }
+
     pub(crate) fn set_header(&mut self, name: &str, value: &str) {
         if let Err(error) = self.options.set_header(name, value) {
             self.refuse(error.into());
@@ -76,7 +82,7 @@ impl Plan {
         Ok((endpoint, prepare, deadline))
     }
 
-    fn refuse(&mut self, error: Error) {
+    pub(crate) fn refuse(&mut self, error: Error) {
         self.problem.get_or_insert(error);
     }
 }
@@ -87,7 +93,7 @@ pub(crate) fn tell(on_update: &mut Option<OnUpdate>, event: &Event) {
     }
 }
 
-/// The setters that submit, subscribe and run share. The type has a field `plan`.
+/// The setters that every call has. The type has a field `plan`.
 macro_rules! plan_setters {
     () => {
         /// Sets the model's input: anything that is `Serialize`, or an [`Input`](crate::Input) with files.
@@ -97,15 +103,27 @@ macro_rules! plan_setters {
             self
         }
 
-        /// Bounds the wait for a runner to *start*, not the run itself. More than 0.1 s.
-        pub const fn start_timeout(mut self, timeout: std::time::Duration) -> Self {
-            self.plan.options.start_timeout = Some(timeout);
+        /// Sets lifetime and readers of the files that the model makes. Default: as the account says.
+        pub fn lifecycle(mut self, lifecycle: crate::Lifecycle) -> Self {
+            self.plan.options.lifecycle = lifecycle;
             self
         }
 
-        /// Prefers runners that advertise this hint, such as a loaded LoRA.
-        pub fn hint(mut self, hint: impl Into<String>) -> Self {
-            self.plan.options.hint = Some(hint.into());
+        /// Sets whether input and output are kept in the account's history. Default: as the account says.
+        pub const fn store_io(mut self, store: bool) -> Self {
+            self.plan.options.store_io = Some(store);
+            self
+        }
+
+        /// Lets no other model answer when this one fails.
+        pub const fn disable_fallback(mut self) -> Self {
+            self.plan.options.disable_fallback = true;
+            self
+        }
+
+        /// Adds a tag that the service keeps with the request; see [`Tags`](crate::Tags) for what is allowed.
+        pub fn tag(mut self, key: &str, value: &str) -> Self {
+            self.plan.set_tag(key, value);
             self
         }
 
@@ -129,12 +147,35 @@ macro_rules! plan_setters {
     };
 }
 
+/// The setters about the start, which a stream does not have.
+macro_rules! start_setters {
+    () => {
+        /// Bounds the wait for a runner to *start*, not the run itself. More than 0.1 s.
+        pub const fn start_timeout(mut self, timeout: std::time::Duration) -> Self {
+            self.plan.options.start_timeout = Some(timeout);
+            self
+        }
+
+        /// Prefers runners that advertise this hint, such as a loaded LoRA.
+        pub fn hint(mut self, hint: impl Into<String>) -> Self {
+            self.plan.options.hint = Some(hint.into());
+            self
+        }
+    };
+}
+
 /// The setters that only the queue knows.
 macro_rules! queue_setters {
     () => {
         /// Sets the order among the waiting jobs of the endpoint.
         pub const fn priority(mut self, priority: crate::Priority) -> Self {
             self.plan.options.priority = Some(priority);
+            self
+        }
+
+        /// Sets how often the platform repeats a failed attempt by itself. Default: as the app says.
+        pub const fn platform_retries(mut self, retries: crate::PlatformRetries) -> Self {
+            self.plan.options.platform_retries = Some(retries);
             self
         }
 
@@ -152,4 +193,4 @@ macro_rules! queue_setters {
     };
 }
 
-pub(crate) use {plan_setters, queue_setters};
+pub(crate) use {plan_setters, queue_setters, start_setters};

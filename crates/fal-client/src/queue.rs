@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::input::IntoInput;
 use crate::output::Output;
-use crate::plan::{OnUpdate, Plan, plan_setters, queue_setters, tell};
+use crate::plan::{OnUpdate, Plan, plan_setters, queue_setters, start_setters, tell};
 use crate::subscribe::DEADLINE_DEFAULT;
 
 /// The queue of one endpoint, step by step.
@@ -147,6 +147,7 @@ pub struct Submit {
 
 impl Submit {
     plan_setters!();
+    start_setters!();
     queue_setters!();
 }
 

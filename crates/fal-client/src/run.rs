@@ -10,7 +10,7 @@ use crate::client::{Client, new_seed};
 use crate::drive::{Driver, now};
 use crate::error::Error;
 use crate::output::Output;
-use crate::plan::{Plan, plan_setters};
+use crate::plan::{Plan, plan_setters, start_setters};
 
 /// A direct run: `.await` it for its [`Output`].
 ///
@@ -39,6 +39,7 @@ impl Run {
     }
 
     plan_setters!();
+    start_setters!();
 
     /// Sets the HTTP method. Default POST. Models differ in which others they take.
     pub fn method(mut self, method: Method) -> Self {

@@ -6,11 +6,11 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use fal_protocol::EndpointId;
-use fal_protocol::error::ErrorKind;
+use fal_protocol::error::{ErrorKind, InputError};
 use fal_protocol::options::Options;
 use fal_protocol::stream::{self, Streamed};
 use fal_protocol::wire::{Failure, FailureKind};
+use fal_protocol::{EndpointId, Token};
 use futures_core::Stream;
 use http::{HeaderMap, Method, header};
 use serde::Deserialize;
@@ -24,6 +24,7 @@ use crate::output::Output;
 use crate::plan::{OnUpdate, Plan, plan_setters, tell};
 use crate::prepare::{Prepare, PrepareStep};
 use crate::run::RUN_DEADLINE_DEFAULT;
+use crate::workflow::Workflow;
 
 /// A streamed run: [`start`](Self::start) it and take its items as they come, or `.await` it for the last.
 ///
@@ -55,21 +56,45 @@ use crate::run::RUN_DEADLINE_DEFAULT;
 pub struct StreamRun {
     plan: Plan,
     method: Method,
+    query: Vec<(String, String)>,
+    token: Option<Token>,
     idle_timeout: Option<Duration>,
 }
 
 impl StreamRun {
     pub(crate) fn new(client: Client, endpoint: &str) -> Self {
         let plan = Plan::new(client, endpoint, RUN_DEADLINE_DEFAULT);
-        Self { plan, method: Method::POST, idle_timeout: None }
+        Self { plan, method: Method::POST, query: Vec::new(), token: None, idle_timeout: None }
     }
 
     plan_setters!();
 
-    /// Sets the HTTP method. Default POST. Models differ in which others they take.
+    /// Sets the HTTP method. Default POST. Models differ in which others they take. A GET carries no body, so
+    /// its input goes into [`query`](Self::query).
     pub fn method(mut self, method: Method) -> Self {
         self.method = method;
         self
+    }
+
+    /// Adds a parameter to the query, encoded.
+    pub fn query(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.query.push((name.into(), value.into()));
+        self
+    }
+
+    /// Identifies the caller by a token for this model, such as one made on a server, instead of the client's
+    /// credentials. It goes into the address, which logs and errors do not show.
+    pub fn token(mut self, token: impl AsRef<str>) -> Self {
+        match Token::parse(token.as_ref()) {
+            Ok(token) => self.token = Some(token),
+            Err(error) => self.plan.refuse(error.into()),
+        }
+        self
+    }
+
+    /// Begins, and reads the events as those of a workflow.
+    pub fn workflow(self) -> Workflow {
+        Workflow::new(self.start())
     }
 
     /// Gives up when nothing arrives for so long once the stream has begun; any byte counts. Default: only
@@ -85,8 +110,9 @@ impl StreamRun {
             Err(error) => Stage::Over(Some(Err(error))),
             Ok((endpoint, prepare, deadline)) => {
                 let options = std::mem::take(&mut self.plan.options);
-                let (method, idle_timeout) = (self.method, self.idle_timeout);
-                let goal = Box::new(Goal { endpoint, method, options, idle_timeout, deadline });
+                let Self { method, query, token, idle_timeout, .. } = self;
+                let goal = Goal { endpoint, method, options, query, token, idle_timeout, deadline };
+                let goal = Box::new(goal);
                 Stage::Preparing { prepare: Box::new(prepare), goal }
             }
         };
@@ -133,6 +159,8 @@ struct Goal {
     endpoint: EndpointId,
     method: Method,
     options: Options,
+    query: Vec<(String, String)>,
+    token: Option<Token>,
     idle_timeout: Option<Duration>,
     deadline: Option<Instant>,
 }
@@ -141,8 +169,18 @@ impl Goal {
     fn begin(self, client: &Client, input: Bytes) -> Stage {
         let span = tracing::debug_span!("stream", endpoint = %self.endpoint);
         let mut config = stream::Config::new(self.endpoint, input);
+        if matches!(self.method, Method::GET | Method::HEAD) {
+            // What cannot be sent must not be dropped without a word.
+            if config.input.as_deref().is_some_and(|input| input != b"{}") {
+                let problem = "a GET carries no body: give the input as `query`".into();
+                return Stage::Over(Some(Err(InputError::Body { problem }.into())));
+            }
+            config.input = None;
+        }
         config.method = self.method;
         config.options = self.options;
+        config.query = self.query;
+        config.token = self.token;
         config.idle_timeout = self.idle_timeout;
         config.deadline = self.deadline;
         match stream::Stream::new(now(), new_seed(), client.settings(), config) {
@@ -168,6 +206,11 @@ impl Streaming {
     #[must_use]
     pub fn content_type(&self) -> Option<&str> {
         self.header(header::CONTENT_TYPE)
+    }
+
+    /// All headers of the answer, once the stream has begun.
+    pub(crate) const fn headers(&self) -> Option<&HeaderMap> {
+        self.headers.as_ref()
     }
 
     fn header(&self, name: http::HeaderName) -> Option<&str> {

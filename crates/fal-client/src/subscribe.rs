@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::machines::Step;
 use crate::output::Output;
-use crate::plan::{OnUpdate, Plan, plan_setters, queue_setters, tell};
+use crate::plan::{OnUpdate, Plan, plan_setters, queue_setters, start_setters, tell};
 use crate::prepare::{Prepare, PrepareStep};
 
 /// A job to be done: `.await` it for its [`Output`], or [`start`](Self::start) it and follow its events.
@@ -65,6 +65,7 @@ impl Subscribe {
     }
 
     plan_setters!();
+    start_setters!();
     queue_setters!();
 
     /// Sets what becomes of the job when the deadline passes. Default: it is cancelled.

@@ -60,15 +60,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use fal_protocol::error::ProtocolError;
+use fal_protocol::EndpointId;
+use fal_protocol::error::{self as core, ErrorKind, ProtocolError};
+use fal_protocol::queue::Handle;
 use fal_protocol::webhook::{CachedKeys, Verify, VerifyConfig};
 use http::HeaderMap;
+use serde_json::Value;
 
 pub use fal_protocol::webhook::{Delivery, Payload, WebhookError};
 
 use crate::client::{Client, new_seed};
 use crate::drive::{Driver, now};
 use crate::error::Error;
+use crate::output::Output;
 
 /// Verifies deliveries with the keys of the service that the client calls.
 ///
@@ -115,6 +119,31 @@ impl Webhooks {
         keys.store(checked.keys);
         let verified = checked.result.map_err(VerifyError::Refused)?;
         verified.delivery(body).map_err(VerifyError::Malformed)
+    }
+}
+
+/// What the queue would give for a delivery.
+impl Webhooks {
+    /// The job's output: what the delivery holds, or, where no delivery can hold it, what the queue has. A
+    /// delivery does not tell the endpoint, so the caller must.
+    ///
+    /// # Errors
+    /// As [`Client::attach`]: a job that failed is an error, with its handle.
+    pub async fn output(
+        &self,
+        endpoint: impl AsRef<str>,
+        delivery: Delivery,
+    ) -> Result<Output, Error> {
+        let handle = Handle::new(EndpointId::parse(endpoint.as_ref())?, delivery.request_id);
+        match delivery.outcome {
+            Ok(Payload::Output(answer)) => Ok(Output::queued(answer, handle, Value::Null)),
+            Err(failure) => {
+                let error = core::Error::new(ErrorKind::Api(failure));
+                Err(error.with_handle(Some(handle)).into())
+            }
+            // Also what a later version may deliver: the queue has it in any case.
+            Ok(_) => self.client.queue(handle.endpoint.as_str())?.result(&handle).await,
+        }
     }
 }
 

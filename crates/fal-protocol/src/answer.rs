@@ -25,6 +25,12 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// An answer with these parts.
+    #[must_use]
+    pub const fn from_parts(status: StatusCode, headers: HeaderMap, body: Bytes) -> Self {
+        Self { status, headers, body }
+    }
+
     pub(crate) fn new(response: Response) -> Self {
         let (parts, body) = response.into_parts();
         Self { status: parts.status, headers: parts.headers, body }
@@ -47,8 +53,24 @@ impl Answer {
     /// Billed units, 0 or more, if the service told.
     #[must_use]
     pub fn billable_units(&self) -> Option<f64> {
-        let units: f64 = self.header(headers::BILLABLE_UNITS)?.trim().parse().ok()?;
-        (units.is_finite() && units >= 0.0).then_some(units)
+        headers::billable_units(&self.headers)
+    }
+
+    /// Which back end answered, if the service told; an open text.
+    ///
+    /// Source: docs.fal.ai, response headers (documented).
+    #[must_use]
+    pub fn served_from(&self) -> Option<&str> {
+        headers::text(&self.headers, &headers::SERVED_FROM)
+    }
+
+    /// The hints that the runner holds now: what a later call may
+    /// [ask for](crate::options::Options::hint).
+    ///
+    /// Source: `app.py` of fal's serverless SDK (official client source).
+    pub fn runner_hints(&self) -> impl Iterator<Item = &str> {
+        let all = headers::text(&self.headers, &headers::RUNNER_HINTS).unwrap_or_default();
+        all.split(',').map(str::trim).filter(|hint| !hint.is_empty())
     }
 
     /// The media type, such as `application/json`.

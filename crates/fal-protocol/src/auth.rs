@@ -1,10 +1,14 @@
 //! Credentials that cannot be printed.
 
+#[cfg(feature = "login")]
+pub mod login;
+
 use std::fmt;
 
 use http::HeaderValue;
 
 use crate::error::InputError;
+use crate::token::Token;
 
 /// An API key, `{id}:{secret}`.
 ///
@@ -55,11 +59,20 @@ impl fmt::Display for Key {
 }
 
 /// How requests to the configured hosts identify the caller.
+///
+/// Source: docs.fal.ai, authentication pages (documented); `auth.py` of `fal-client` 1.0.3 for tokens
+/// (official client source).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Credentials {
     /// `Authorization: Key {id}:{secret}`.
     Key(Key),
+    /// `Authorization: Bearer {token}`: somebody who has logged in.
+    Bearer(Token),
+    /// Credentials that only the driver can tell, such as a key that rotates. Every attempt asks anew: each
+    /// [`Request`](crate::wire::Request) that may carry them has
+    /// [`wants_credentials`](crate::wire::Request::wants_credentials) set.
+    Deferred,
     /// No header: public models, or a proxy that adds the key.
     #[default]
     Anonymous,
@@ -69,21 +82,26 @@ impl Credentials {
     /// The value of the `Authorization` header, marked sensitive.
     #[must_use]
     pub fn header(&self) -> Option<HeaderValue> {
-        match self {
-            Self::Key(Key(text)) => {
-                let mut value =
-                    HeaderValue::try_from(format!("Key {text}")).expect("a key is visible ASCII");
-                value.set_sensitive(true);
-                Some(value)
-            }
-            Self::Anonymous => None,
-        }
+        let text = match self {
+            Self::Key(Key(key)) => format!("Key {key}"),
+            Self::Bearer(token) => format!("Bearer {}", token.as_str()),
+            Self::Deferred | Self::Anonymous => return None,
+        };
+        let mut value = HeaderValue::try_from(text).expect("keys and tokens are visible ASCII");
+        value.set_sensitive(true);
+        Some(value)
     }
 }
 
 impl From<Key> for Credentials {
     fn from(key: Key) -> Self {
         Self::Key(key)
+    }
+}
+
+impl From<Token> for Credentials {
+    fn from(token: Token) -> Self {
+        Self::Bearer(token)
     }
 }
 
@@ -99,12 +117,22 @@ mod tests {
         assert!(header.is_sensitive());
         assert_eq!(Key::from_parts("a1b2", "c3d4").unwrap(), key);
         assert_eq!(Credentials::Anonymous.header(), None);
+        assert_eq!(Credentials::Deferred.header(), None);
+        let bearer = Credentials::from(Token::parse(" a.b.c\n").unwrap()).header().unwrap();
+        assert_eq!(bearer.to_str().unwrap(), "Bearer a.b.c");
+        assert!(bearer.is_sensitive());
     }
 
     #[test]
     fn key_never_prints() {
         let credentials = Credentials::from(Key::parse("id:topsecret").unwrap());
-        let text = format!("{credentials:?} {:?}", credentials.header());
+        let token = Token::parse("topsecret").unwrap();
+        let bearer = Credentials::from(token.clone());
+        let text = format!(
+            "{credentials:?} {:?} {token} {bearer:?} {:?}",
+            credentials.header(),
+            bearer.header()
+        );
         assert!(!text.contains("topsecret"), "{text}");
     }
 

@@ -20,9 +20,7 @@ use crate::machine::{AttemptFailed, Ids, Out, Output, after, earliest, is_due};
 use crate::rand::SplitMix64;
 use crate::retry::{Purpose, Verdict, is_ingress};
 use crate::settings::Settings;
-use crate::wire::{
-    Body, ExchangeId, Failure, FailureKind, Phase, Request, Response, Sent, location,
-};
+use crate::wire::{Body, ExchangeId, Failure, FailureKind, Request, Response, Sent, location};
 
 /// Repeats one request as the policy allows. Part of every machine.
 #[derive(Debug)]
@@ -220,9 +218,9 @@ impl Call {
         }
         let is_too_late = self.is_too_late(now);
         let State::Asking { way, .. } = &mut self.state else { return None };
-        let is_unsent_connect = failure.phase == Phase::Connect && failure.sent == Sent::No;
+        let is_unreachable = failure.is_unreachable();
         let failure = match way.primary_failure.take() {
-            None if is_unsent_connect && way.redirects == 0 && !is_too_late => {
+            None if is_unreachable && way.redirects == 0 && !is_too_late => {
                 if let Some(uri) = self.settings.hosts.backup(&self.request.uri) {
                     let mut request = self.request.clone();
                     request.uri = uri;
@@ -232,7 +230,7 @@ impl Call {
                 failure
             }
             // Both hosts out of reach: the primary's trouble is the one to tell.
-            Some(primary) if is_unsent_connect => primary,
+            Some(primary) if is_unreachable => primary,
             _ => failure,
         };
         let verdict = self.settings.retry.judge_failure(self.purpose, &failure);
@@ -377,7 +375,7 @@ impl Call {
         let was_foreign = way.was_foreign || !hosts.trusts(&target);
         if request.method == Method::GET && !self.purpose.is_paid() {
             if was_foreign {
-                Settings::strip(&mut request.headers);
+                Settings::strip(&mut request);
             }
         } else {
             let stays = target.authority() == way.uri.authority() && hosts.trusts(&target);

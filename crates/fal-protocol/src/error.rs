@@ -9,12 +9,14 @@
 //! | [`Error`] | how a machine ended: one of these, with the handle of the job |
 
 mod api;
+mod denied;
 
 use std::fmt;
 
 pub use api::{
     ApiError, ErrorType, FIELDS_MAX, FieldError, Loc, MESSAGE_BYTES_MAX, RAW_BODY_BYTES_MAX,
 };
+pub use denied::Denied;
 
 use http::StatusCode;
 
@@ -99,6 +101,12 @@ impl Error {
     #[must_use]
     pub fn fields(&self) -> &[FieldError] {
         self.kind.api().map_or(&[], |api| &api.fields)
+    }
+
+    /// Why the service will not serve this caller, if that is what happened.
+    #[must_use]
+    pub fn denied(&self) -> Option<Denied> {
+        self.kind.api().and_then(ApiError::denied)
     }
 
     /// Whether the same call may succeed later. `false` whenever repeating it could pay twice.

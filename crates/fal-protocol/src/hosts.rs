@@ -125,7 +125,7 @@ impl Hosts {
         self
     }
 
-    /// The address of `path` at a service. `path` has no leading slash; query values are encoded.
+    /// The address of `path` at a service. `path` has no leading slash; names and values of the query are encoded.
     ///
     /// # Errors
     /// [`InputError::Address`] when the whole is longer than an address can be (64 KiB).
@@ -137,7 +137,7 @@ impl Hosts {
         text.push_str(path);
         for (index, (name, value)) in query.iter().enumerate() {
             text.push(if index == 0 { '?' } else { '&' });
-            text.push_str(name);
+            push_encoded(&mut text, name);
             text.push('=');
             push_encoded(&mut text, value);
         }
@@ -266,11 +266,11 @@ mod tests {
         let built = Hosts::fal().uri(
             Host::Queue,
             "a/b",
-            &[("fal_webhook", "https://x.y/?a=b&c"), ("n", "1")],
+            &[("fal_webhook", "https://x.y/?a=b&c"), ("n&", "1")],
         );
         assert_eq!(
             built.unwrap(),
-            "https://queue.fal.run/a/b?fal_webhook=https%3A%2F%2Fx.y%2F%3Fa%3Db%26c&n=1"
+            "https://queue.fal.run/a/b?fal_webhook=https%3A%2F%2Fx.y%2F%3Fa%3Db%26c&n%26=1"
         );
     }
 

@@ -224,6 +224,8 @@ impl RetryPolicy {
             FailureKind::TooLarge | FailureKind::Source | FailureKind::Unsupported => {
                 Verdict::Final
             }
+            // Without credentials nothing begins; but what has begun outlives a moment without them.
+            FailureKind::Credentials if purpose.is_paid() => Verdict::Final,
             // A certificate does not get better by itself.
             FailureKind::Tls if matches!(failure.sent, Sent::No) => Verdict::Final,
             _ if matches!(failure.sent, Sent::No)

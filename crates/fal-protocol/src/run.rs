@@ -21,7 +21,7 @@ use crate::call::{Call, json_request};
 use crate::error::{Aftermath, Error, InputError};
 use crate::hosts::Host;
 use crate::machine::{AttemptFailed, Ids, Out};
-use crate::options::Options;
+use crate::options::{Options, Route};
 use crate::retry::Purpose;
 use crate::settings::Settings;
 use crate::solo::{Kind, Solo, solo_methods};
@@ -37,7 +37,7 @@ pub struct Config {
     pub method: Method,
     /// JSON of the model's input; shared by all attempts.
     pub input: Option<Bytes>,
-    /// Platform options. Priority and webhook have no effect on a direct run.
+    /// Platform options, without those of the queue.
     pub options: Options,
     /// When to give up. The service notices the closed connection and stops the model.
     pub deadline: Option<Instant>,
@@ -74,9 +74,14 @@ impl Run {
         config: Config,
     ) -> Result<Self, InputError> {
         let uri = settings.hosts.uri(Host::Run, config.endpoint.as_str(), &[])?;
-        let request =
-            json_request(settings, config.method, uri, config.options.headers()?, config.input)
-                .with_expect(Expect::Whole { bytes_max: settings.result_bytes_max });
+        let request = json_request(
+            settings,
+            config.method,
+            uri,
+            config.options.headers(Route::Run)?,
+            config.input,
+        )
+        .with_expect(Expect::Whole { bytes_max: settings.result_bytes_max });
         let call = Call::new(settings, Purpose::Run, request, seed, config.deadline);
         Ok(Self { solo: Solo::begin(now, Direct, call, config.deadline, Ids::default()) })
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderValue, header};
 
 use crate::auth::Credentials;
 use crate::hosts::Hosts;
@@ -42,16 +42,17 @@ impl Settings {
     /// Adds what every request to fal's own hosts carries. Foreign hosts get none of it.
     pub(crate) fn sign(&self, mut request: Request) -> Request {
         request.headers.insert(header::USER_AGENT, self.user_agent.clone());
-        if let Some(credentials) =
-            self.credentials.header().filter(|_| self.hosts.trusts(&request.uri))
-        {
-            request.headers.insert(header::AUTHORIZATION, credentials);
+        if self.hosts.trusts(&request.uri) {
+            request.wants_credentials = true;
+            request.authorize(&self.credentials);
         }
         request
     }
 
-    /// What is left of a request's headers when a redirect leads to a foreign host.
-    pub(crate) fn strip(headers: &mut HeaderMap) {
+    /// Takes away what a foreign host, to which a redirect leads, is not to see.
+    pub(crate) fn strip(request: &mut Request) {
+        request.wants_credentials = false;
+        let headers = &mut request.headers;
         let fal = |name: &header::HeaderName| {
             *name == header::AUTHORIZATION || name.as_str().starts_with("x-fal-")
         };

@@ -20,6 +20,8 @@
 //! A stream costs money like a run, so it is repeated only while nothing can have been paid for. The
 //! head of a 2xx answer ends that: what breaks afterwards is told as it is.
 
+pub mod workflow;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,10 +35,11 @@ use crate::error::{Aftermath, Error, ErrorKind, InputError, ProtocolError, RAW_B
 use crate::headers;
 use crate::hosts::Host;
 use crate::machine::{AttemptFailed, Ids, Out, Output, after, earliest, is_due};
-use crate::options::Options;
+use crate::options::{Options, Route};
 use crate::retry::Purpose;
 use crate::settings::Settings;
 use crate::sse::{self, Decoder, Item, Limits};
+use crate::token::Token;
 use crate::wire::{ExchangeId, Expect, Failure, FailureKind, Head, Phase, Response, Sent};
 
 /// What to stream.
@@ -49,8 +52,15 @@ pub struct Config {
     pub method: Method,
     /// JSON of the model's input; shared by all attempts.
     pub input: Option<Bytes>,
-    /// Headers of one's own. The queue's options have no effect on a stream.
+    /// Platform options, without those of the queue and those about the start.
     pub options: Options,
+    /// Parameters of the query, for models that read some: names and values as they are, to be encoded.
+    pub query: Vec<(String, String)>,
+    /// A token for this model in place of the settings' credentials: it goes into the query, and no
+    /// `Authorization` is sent. What programs use that must not hold a key.
+    ///
+    /// Source: `streaming.ts` of `@fal-ai/client` 1.10.1, connection mode `client` (official client source).
+    pub token: Option<Token>,
     /// Longest silence once the stream has begun. Any byte ends it, comments too. Default: none but
     /// [`Settings::run_timeout`], because a model may think for long and fal documents no comments on
     /// these streams.
@@ -70,6 +80,8 @@ impl Config {
             method: Method::POST,
             input: Some(input),
             options: Options::default(),
+            query: Vec::new(),
+            token: None,
             idle_timeout: None,
             deadline: None,
         }
@@ -218,10 +230,25 @@ impl Stream {
         settings: &Arc<Settings>,
         config: Config,
     ) -> Result<Self, InputError> {
-        let uri = settings.hosts.uri(Host::Run, &config.endpoint.stream_path(), &[])?;
-        let mut request =
-            json_request(settings, config.method, uri, config.options.headers()?, config.input)
-                .with_expect(Expect::Chunks);
+        if config.query.iter().any(|(name, _)| name == TOKEN_PARAMETER) {
+            let problem = "a token in it would end up in logs; give it separately";
+            return Err(InputError::option("query", problem));
+        }
+        let mut query: Vec<(&str, &str)> =
+            config.query.iter().map(|(name, value)| (&**name, &**value)).collect();
+        query.extend(config.token.as_ref().map(|token| (TOKEN_PARAMETER, token.as_str())));
+        let uri = settings.hosts.uri(Host::Run, &config.endpoint.stream_path(), &query)?;
+        let mut request = json_request(
+            settings,
+            config.method,
+            uri,
+            config.options.headers(Route::Stream)?,
+            config.input,
+        )
+        .with_expect(Expect::Chunks);
+        if config.token.is_some() {
+            request = request.anonymous();
+        }
         request.headers.insert(header::ACCEPT, HeaderValue::from_static("text/event-stream"));
         request.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         let call = Call::new(settings, Purpose::Stream, request, seed, config.deadline);
@@ -487,6 +514,11 @@ impl Stream {
         self.out.push_back(Output::Done(result.map_err(bind)));
     }
 }
+
+/// The parameter of a query that carries a token.
+///
+/// Source: docs.fal.ai, realtime page (documented).
+const TOKEN_PARAMETER: &str = "fal_jwt_token";
 
 /// Whether an answer is an event stream; the type may be followed by parameters.
 fn is_events(headers: &HeaderMap) -> bool {

@@ -40,7 +40,7 @@ use crate::settings::Settings;
 use crate::solo::{Kind, Reading, Solo, solo_methods};
 use crate::wire::Response;
 
-/// A short-lived token. Prints as `***`.
+/// A token that stands in for a key: a short-lived one of this machine, or one of a login. Prints as `***`.
 ///
 /// It is said to be a JWT; what is in it is not published, and nobody here looks.
 #[derive(Clone, PartialEq, Eq)]

@@ -10,10 +10,12 @@ use std::fmt;
 use std::ops::Range;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 
 pub use location::location;
 pub use message::{Close, Message};
+
+use crate::auth::Credentials;
 
 /// Names one exchange of one machine. A counter, not a random value, so replays stay comparable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,6 +49,9 @@ pub struct Request {
     pub body: Body,
     /// How the answer is wanted.
     pub expect: Expect,
+    /// Whether the driver is to [`authorize`](Self::authorize) it before it is sent, because only the driver
+    /// knows who calls. Set only with [`Credentials::Deferred`], and only where credentials may go.
+    pub wants_credentials: bool,
 }
 
 impl Request {
@@ -59,7 +64,27 @@ impl Request {
             headers: HeaderMap::new(),
             body: Body::Empty,
             expect: Expect::Whole { bytes_max: ANSWER_BYTES_MAX },
+            wants_credentials: false,
         }
+    }
+
+    /// Adds the credentials that it [wants](Self::wants_credentials). A request that wants none stays as it
+    /// is, and so does one that is given [`Credentials::Deferred`].
+    pub fn authorize(&mut self, credentials: &Credentials) {
+        if !self.wants_credentials || *credentials == Credentials::Deferred {
+            return;
+        }
+        self.wants_credentials = false;
+        if let Some(value) = credentials.header() {
+            self.headers.insert(header::AUTHORIZATION, value);
+        }
+    }
+
+    /// The same, telling nobody who calls.
+    pub(crate) fn anonymous(mut self) -> Self {
+        self.headers.remove(header::AUTHORIZATION);
+        self.wants_credentials = false;
+        self
     }
 
     /// Sets a header, replacing an earlier one of that name.
@@ -93,6 +118,7 @@ impl fmt::Debug for Request {
             .field("headers", &self.headers)
             .field("body", &self.body)
             .field("expect", &self.expect)
+            .field("wants_credentials", &self.wants_credentials)
             .finish()
     }
 }
@@ -206,6 +232,19 @@ impl Failure {
         Self { phase: Phase::Connect, sent: Sent::No, kind, message: message.into() }
     }
 
+    /// No credentials were at hand: nothing was sent. `message` must not hold any.
+    #[must_use]
+    pub fn credentials(message: impl Into<Box<str>>) -> Self {
+        Self::connect(FailureKind::Credentials, message)
+    }
+
+    /// Whether another host may have better luck: not one byte has left, and the way there was the trouble.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        self.phase == Phase::Connect
+            && self.sent == Sent::No
+            && self.kind != FailureKind::Credentials
+    }
+
     /// A failure while the request was being written.
     #[must_use]
     pub fn write(sent: Sent, kind: FailureKind, message: impl Into<Box<str>>) -> Self {
@@ -222,6 +261,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let phase = match self.phase {
+            _ if self.kind == FailureKind::Credentials => "there were no credentials to send",
             Phase::Connect => "could not connect",
             Phase::Write => "the connection failed while the request was being sent",
             Phase::Read => "the connection failed before the whole answer had arrived",
@@ -280,6 +320,8 @@ pub enum FailureKind {
     Source,
     /// The transport cannot do what the request asks for.
     Unsupported,
+    /// The driver had no credentials to [authorize](Request::authorize) it with.
+    Credentials,
     /// Something else.
     Other,
 }
@@ -309,11 +351,26 @@ mod tests {
             Method::PUT,
             Uri::from_static("https://user:pw@v3.fal.media/files/a.png?signature=secret"),
         )
-        .with_header(http::header::AUTHORIZATION, key)
+        .with_header(header::AUTHORIZATION, key)
         .with_body(Body::Bytes(Bytes::from_static(b"secret picture")));
         let text = format!("{request:?}");
         assert!(!text.contains("secret") && !text.contains("pw"), "{text}");
         assert!(text.contains("https://v3.fal.media/files/a.png?…"), "{text}");
+    }
+
+    #[test]
+    fn only_what_wants_credentials_gets_them() {
+        let key = Credentials::from(crate::auth::Key::parse("id:secret").unwrap());
+        let mut request = Request::new(Method::GET, Uri::from_static("https://fal.run/a"));
+        request.authorize(&key);
+        assert!(request.headers.is_empty());
+        request.wants_credentials = true;
+        request.authorize(&Credentials::Deferred);
+        assert!(request.wants_credentials && request.headers.is_empty());
+        request.authorize(&key);
+        assert_eq!(request.headers[header::AUTHORIZATION], "Key id:secret");
+        assert!(!request.wants_credentials);
+        assert!(request.anonymous().headers.is_empty());
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! Who may call.
 
-use http::header;
+use http::{StatusCode, header};
 
 use super::config::Config;
 use super::exchange::Request;
 
-/// Why a call is refused with 401.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a caller is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Denied {
     /// It carries no credentials.
     Missing,
@@ -16,13 +16,25 @@ pub(crate) enum Denied {
     Unknown,
     /// Its token is none of this service, is for another app, or has run out.
     Token,
+    /// Its account is locked, for this reason.
+    Locked(Box<str>),
+    /// The app is not for this account.
+    Private,
 }
 
 impl Denied {
+    /// 401, or 403 where it is known who calls.
+    pub(crate) const fn status(&self) -> StatusCode {
+        match self {
+            Self::Missing | Self::Malformed | Self::Unknown => StatusCode::UNAUTHORIZED,
+            Self::Locked(_) | Self::Private => StatusCode::FORBIDDEN,
+        }
+    }
+
     /// The text under `detail`. `app` is named where a call is for one.
     ///
     /// Source: probes by third parties; clients that match texts match these words (observed).
-    pub(crate) fn text(self, app: Option<&str>) -> String {
+    pub(crate) fn text(&self, app: Option<&str>) -> String {
         match (self, app) {
             (Self::Missing, Some(app)) => {
                 format!("Cannot access application \"{app}\". Authentication is required.")
@@ -34,6 +46,12 @@ impl Denied {
             }
             (Self::Token, _) => "Unauthorized".to_owned(),
             (Self::Unknown, _) => "No user found for Key ID and Secret".to_owned(),
+            (Self::Locked(reason), _) => format!(
+                "User is locked. Reason: {reason}. Top up your balance at fal.ai/dashboard/billing."
+            ),
+            (Self::Private, app) => {
+                format!("Cannot access application \"{}\"", app.unwrap_or_default())
+            }
         }
     }
 }
@@ -60,13 +78,20 @@ pub(crate) fn check(
     let credential = credential.trim();
     if scheme.eq_ignore_ascii_case("Key") {
         match credential.split_once(':') {
-            Some((id, secret)) if !id.is_empty() && !secret.is_empty() => known(config, credential),
-            _ => Err(Denied::Malformed),
+            Some((id, secret)) if !id.is_empty() && !secret.is_empty() => {}
+            _ => return Err(Denied::Malformed),
         }
-    } else if scheme.eq_ignore_ascii_case("Bearer") && !credential.is_empty() {
-        known(config, credential)
-    } else {
-        Err(Denied::Malformed)
+    } else if !scheme.eq_ignore_ascii_case("Bearer") || credential.is_empty() {
+        return Err(Denied::Malformed);
+    }
+    known(config, credential)?;
+    // Who is known may still not run anything: a lock is about models, not about files (inferred).
+    match (app, &config.locked) {
+        (Some(_), Some(reason)) => Err(Denied::Locked(reason.clone())),
+        (Some(app), None) if config.private_models.iter().any(|private| private == app) => {
+            Err(Denied::Private)
+        }
+        _ => Ok(()),
     }
 }
 
@@ -124,5 +149,22 @@ mod tests {
         assert_eq!(outcome(&config, &["Key a:b"]), Ok(()));
         assert_eq!(outcome(&config, &["Bearer a:b"]), Ok(()));
         assert_eq!(outcome(&config, &["Key a:c"]), Err(Denied::Unknown));
+    }
+
+    #[test]
+    fn locks_and_private_apps_are_for_those_who_are_known() {
+        let locked = Config { locked: Some("Exhausted balance".into()), ..Config::default() };
+        let denied = outcome(&locked, &["Key a:b"]).unwrap_err();
+        assert_eq!(denied.status(), StatusCode::FORBIDDEN);
+        let text = denied.text(Some("acme/app"));
+        assert!(text.starts_with("User is locked. Reason: Exhausted balance. "), "{text}");
+        assert_eq!(outcome(&locked, &["Key ab"]), Err(Denied::Malformed));
+        assert_eq!(outcome(&locked, &[]), Err(Denied::Missing));
+
+        let private = Config { private_models: vec!["acme/app".to_owned()], ..Config::default() };
+        let denied = outcome(&private, &["Bearer x"]).unwrap_err();
+        assert_eq!((denied.status(), &denied), (StatusCode::FORBIDDEN, &Denied::Private));
+        assert_eq!(denied.text(Some("acme/app")), "Cannot access application \"acme/app\"");
+        assert_eq!(outcome(&private, &[]), Err(Denied::Missing));
     }
 }

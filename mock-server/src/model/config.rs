@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::catalog::Catalog;
 use super::realtime::RealtimeConfig;
-use super::webhook::{RetryProfile, WebhookHosts};
+use super::webhook::{RetryProfile, WebhookHosts, WebhookLayout};
 
 /// How a [`Model`](super::Model) behaves. Change fields of [`Config::default`].
 #[derive(Clone, Debug)]
@@ -27,6 +27,11 @@ pub struct Config {
     pub require_key: bool,
     /// Apps (`owner/alias`) that answer without a key even so.
     pub public_models: Vec<String>,
+    /// Apps (`owner/alias`) that are not for whoever calls: 403. Default: none.
+    pub private_models: Vec<String>,
+    /// Why the account behind every key is locked, such as `Exhausted balance`: nothing runs, 403. Default: it
+    /// is not.
+    pub locked: Option<Box<str>>,
     /// The keys (`id:secret`) that are accepted. Default: none listed, so every well-formed key is.
     pub keys: Vec<String>,
     /// The models whose documents it knows. Default: [`Catalog::bundled`].
@@ -52,6 +57,11 @@ pub struct Config {
     pub webhook_hosts: WebhookHosts,
     /// Whether a job that was cancelled before it started is news. Default: no (inferred).
     pub webhook_of_cancelled: bool,
+    /// How the bodies of webhooks are written. Default: as one that was captured.
+    pub webhook_layout: WebhookLayout,
+    /// Whether webhooks about outputs have `"error": null`, as in a captured one and in old documentation.
+    /// Default: no, as the documentation says now.
+    pub webhook_null_error: bool,
     /// How sessions over WebSocket behave.
     pub realtime: RealtimeConfig,
     /// Jobs kept; beyond it the oldest goes, finished ones first. Default: [`JOBS_MAX`].
@@ -80,6 +90,8 @@ impl Default for Config {
             runners: None,
             require_key: true,
             public_models: Vec::new(),
+            private_models: Vec::new(),
+            locked: None,
             keys: Vec::new(),
             catalog: Catalog::shared(),
             strict: false,
@@ -92,6 +104,8 @@ impl Default for Config {
             webhook_retry: RetryProfile::default(),
             webhook_hosts: WebhookHosts::default(),
             webhook_of_cancelled: false,
+            webhook_layout: WebhookLayout::default(),
+            webhook_null_error: false,
             realtime: RealtimeConfig::default(),
             jobs_max: JOBS_MAX,
             store_bytes_max: STORE_BYTES_MAX,

@@ -93,6 +93,8 @@ pub enum Control {
         /// Its number; `None` means every open session.
         session: Option<u64>,
     },
+    /// The account behind every key is locked for this reason, or, with `None`, is not any more.
+    Lock(Option<Box<str>>),
     /// All open exchanges are cut; jobs and files stay.
     Restart,
 }
@@ -259,6 +261,10 @@ impl Model {
             Control::DropSession { session } => self.each_session(session, |model, id| {
                 model.session_over(id, Output::Cut { id });
             }),
+            Control::Lock(reason) => {
+                self.config.locked = reason;
+                true
+            }
             Control::Restart => {
                 self.restart();
                 true

@@ -13,7 +13,7 @@ use super::job::Outcome;
 use super::lifecycle::Keep;
 use super::reply::{REQUEST_ID, id_value};
 use super::script::{self, Kind, Script};
-use super::{Due, Model, Open, StreamFailure, app_of, reply, run};
+use super::{Due, Model, Open, StreamFailure, app_of, platform, reply, run};
 
 /// An open model stream.
 #[derive(Debug)]
@@ -221,5 +221,7 @@ fn head(id: RequestId) -> Head {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     headers.insert(REQUEST_ID, id_value(id));
+    // The hint of a runner is not known to this route (documented).
+    platform::stamp(headers, None);
     head
 }

@@ -37,6 +37,7 @@ mod lifecycle;
 mod line;
 mod media;
 mod plain;
+mod platform;
 mod queue;
 mod realtime;
 mod reply;
@@ -82,7 +83,7 @@ pub use realtime::{
 pub use storage::{FileView, PARTS_MAX, UploadFailure, UploadStep};
 pub use webhook::{
     DELIVERIES_MAX, DELIVERY_BYTES_MAX, DeliveryAttempt, DeliveryResult, DeliveryState,
-    DeliveryView, RETRIES_MAX, RetryProfile, WebhookHosts,
+    DeliveryView, RETRIES_MAX, RetryProfile, WebhookHosts, WebhookLayout,
 };
 
 pub(crate) use id::Digest;

@@ -18,7 +18,7 @@ use super::id::RequestId;
 use super::job::{Attempt, Job, Outcome, Priority, State};
 use super::lifecycle::Keep;
 use super::webhook::{self, Hook};
-use super::{Due, Model, reply};
+use super::{Due, Model, platform, reply};
 use crate::render;
 
 /// What is asked of a job.
@@ -76,7 +76,7 @@ impl Model {
             Err(Denied::Missing) if found.is_none() => {}
             Err(denied) => {
                 let text = denied.text(app.or(Some(prefix)));
-                return Some(reply::refuse(StatusCode::UNAUTHORIZED, self.mint_other(), &text));
+                return Some(reply::refuse(denied.status(), self.mint_other(), &text));
             }
         }
         let Some((id, job)) = found else {
@@ -213,6 +213,7 @@ impl Model {
                 response
                     .headers_mut()
                     .insert(reply::BILLABLE_UNITS, HeaderValue::from(answer.units()));
+                platform::stamp(response.headers_mut(), platform::hint_of(&job.headers));
                 response
             }
         }
@@ -270,7 +271,7 @@ impl Model {
         }
         if let Err(denied) = auth::check(&self.config, &request, Some(endpoint.app())) {
             let text = denied.text(Some(endpoint.app()));
-            return reply::refuse(StatusCode::UNAUTHORIZED, self.mint_other(), &text);
+            return reply::refuse(denied.status(), self.mint_other(), &text);
         }
         if let Some(refusal) = self.unknown_app(&endpoint) {
             return refusal;

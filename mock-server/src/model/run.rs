@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::id::RequestId;
 use super::job::Outcome;
 use super::lifecycle::Keep;
-use super::{Due, Model, Open, app_of, auth, queue, reply};
+use super::{Due, Model, Open, app_of, auth, platform, queue, reply};
 
 /// A direct call that runs.
 #[derive(Debug)]
@@ -22,6 +22,7 @@ pub(crate) struct Call {
     outcome: Outcome,
     door: Door<'static>,
     keep: Option<Box<Keep>>,
+    hint: Option<HeaderValue>,
 }
 
 impl Model {
@@ -39,7 +40,7 @@ impl Model {
         };
         if let Err(denied) = access {
             let text = denied.text(Some(endpoint.app()));
-            return Some(reply::refuse(StatusCode::UNAUTHORIZED, self.mint_other(), &text));
+            return Some(reply::refuse(denied.status(), self.mint_other(), &text));
         }
         if let Some(refusal) = self.unknown_app(&endpoint) {
             return Some(refusal);
@@ -83,8 +84,11 @@ impl Model {
         let is_doomed = doom.is_some();
         let outcome = doom.unwrap_or_else(|| self.judge(&request, &endpoint));
         let is_invalid = !is_doomed && matches!(outcome, Outcome::Failed(_));
+        let hint = request.headers.get(platform::RUNNER_HINT);
+        // A copy, because a value as received is a slice of the whole head.
+        let hint = hint.and_then(|hint| HeaderValue::from_bytes(hint.as_bytes()).ok());
         let door = request.door.into_owned();
-        let call = Call { endpoint, id, since: self.now, outcome, door, keep };
+        let call = Call { endpoint, id, since: self.now, outcome, door, keep, hint };
         if self.config.instant || is_invalid {
             return Some(self.answer(&call));
         }
@@ -138,6 +142,7 @@ impl Model {
                 response
                     .headers_mut()
                     .insert(reply::BILLABLE_UNITS, HeaderValue::from(answer.units()));
+                platform::stamp(response.headers_mut(), call.hint.as_ref());
                 response
             }
         }

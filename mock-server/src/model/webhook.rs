@@ -10,14 +10,13 @@
 //! | any but refused | redeliver by control | in flight, with all attempts anew |
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 
 use super::answer::Lasting;
-use super::config::LARGE_RESULT_BYTES_MIN;
+use super::config::{Config, LARGE_RESULT_BYTES_MIN};
 use super::exchange::{Door, Output};
 use super::failure::Failure;
 use super::id::RequestId;
@@ -141,6 +140,17 @@ impl WebhookHosts {
             || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
         (self == Self::Loopback && !is_loopback).then_some("it is not on this machine")
     }
+}
+
+/// How the body of a delivery is written. Receivers must not care: what is signed is the bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WebhookLayout {
+    /// Members sorted, with a space behind commas and colons: as in a delivery that third parties captured.
+    #[default]
+    Captured,
+    /// Without spaces, in the order of the documentation.
+    Compact,
 }
 
 /// How an attempt to deliver ended.
@@ -283,9 +293,9 @@ impl Model {
         let body = match outcome.clone() {
             // An instant job with a hook is never left unread.
             Outcome::Unread => return,
-            Outcome::Failed(failure) => news_of_failure(id, &failure),
+            Outcome::Failed(failure) => News::failure(&failure).render(id, &self.config),
             Outcome::Made(_) if std::mem::take(&mut self.deliveries.withhold_next) => {
-                news_without_payload(id)
+                News::without_payload().render(id, &self.config)
             }
             Outcome::Made(answer) => {
                 let time = run.map_or(Duration::ZERO, |run| run.until - run.since);
@@ -293,7 +303,8 @@ impl Model {
                 let lasting =
                     job.keep.as_ref().map(|keep| Lasting::new(id, keep, self.now, self.now));
                 let (files, age) = (&mut self.files, &mut self.age);
-                news(id, &answer.publish(files, age, endpoint, &hook.door, time, lasting))
+                let output = answer.publish(files, age, endpoint, &hook.door, time, lasting);
+                News::output(output).render(id, &self.config)
             }
         };
         let retention = if large { self.config.retention_large } else { self.config.retention };
@@ -435,53 +446,83 @@ pub(crate) fn check_url(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// The news of an output. Members are sorted and separated as in a captured delivery.
-fn news(id: RequestId, output: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(output.len() * 5 / 4 + 200);
-    out.push(b'{');
-    push_ids(&mut out, id, |out| {
-        out.extend_from_slice(b", \"payload\": ");
-        push_spaced(out, output);
-    });
-    out.extend_from_slice(b"\"OK\"}");
-    out
+/// What a delivery says, before it is written.
+struct News {
+    is_ok: bool,
+    error: Option<String>,
+    /// JSON.
+    payload: Bytes,
+    has_payload_error: bool,
 }
 
-fn news_without_payload(id: RequestId) -> Vec<u8> {
-    let mut out = b"{".to_vec();
-    push_ids(&mut out, id, |out| {
-        out.extend_from_slice(b", \"payload\": null, \"payload_error\": ");
-        render::push_string(out, "Response payload is not JSON serializable: fetch the result");
-    });
-    out.extend_from_slice(b"\"OK\"}");
-    out
-}
+impl News {
+    fn output(output: Vec<u8>) -> Self {
+        Self { is_ok: true, error: None, payload: output.into(), has_payload_error: false }
+    }
 
-fn news_of_failure(id: RequestId, failure: &Arc<Failure>) -> Vec<u8> {
-    let mut out = b"{\"error\": ".to_vec();
-    render::push_string(&mut out, &format!("Invalid status code: {}", failure.status.as_u16()));
-    out.extend_from_slice(b", ");
-    push_ids(&mut out, id, |out| {
-        out.extend_from_slice(b", \"payload\": ");
+    const fn without_payload() -> Self {
+        Self { is_ok: true, error: None, payload: NULL, has_payload_error: true }
+    }
+
+    fn failure(failure: &Failure) -> Self {
         // A test may give a failure any body; what is no JSON cannot be told.
-        match serde_json::from_slice::<serde_json::Value>(&failure.body) {
-            Ok(_) => push_spaced(out, &failure.body),
-            Err(_) => out.extend_from_slice(b"null"),
+        let is_json = serde_json::from_slice::<serde_json::Value>(&failure.body).is_ok();
+        Self {
+            is_ok: false,
+            error: Some(format!("Invalid status code: {}", failure.status.as_u16())),
+            payload: if is_json { failure.body.clone() } else { NULL },
+            has_payload_error: false,
         }
-    });
-    out.extend_from_slice(b"\"ERROR\"}");
-    out
-}
+    }
 
-/// Writes the members from `gateway_request_id` to the name of `status`, with those between.
-fn push_ids(out: &mut Vec<u8>, id: RequestId, between: impl FnOnce(&mut Vec<u8>)) {
-    out.extend_from_slice(b"\"gateway_request_id\": \"");
-    out.extend_from_slice(&id.to_text());
-    out.push(b'"');
-    between(out);
-    out.extend_from_slice(b", \"request_id\": \"");
-    out.extend_from_slice(&id.to_text());
-    out.extend_from_slice(b"\", \"status\": ");
+    fn render(&self, id: RequestId, config: &Config) -> Vec<u8> {
+        let mut error = Vec::new();
+        match &self.error {
+            Some(text) => render::push_string(&mut error, text),
+            None if config.webhook_null_error => error.extend_from_slice(b"null"),
+            None => {}
+        }
+        let mut problem = Vec::new();
+        if self.has_payload_error {
+            render::push_string(&mut problem, PAYLOAD_ERROR);
+        }
+        let mut name = vec![b'"'];
+        name.extend_from_slice(&id.to_text());
+        name.push(b'"');
+        let status: &[u8] = if self.is_ok { b"\"OK\"" } else { b"\"ERROR\"" };
+        // Empty values are members that are not there.
+        let members: [(&str, &[u8]); 6] = [
+            ("error", &error),
+            ("gateway_request_id", &name),
+            ("payload", &self.payload),
+            ("payload_error", &problem),
+            ("request_id", &name),
+            ("status", status),
+        ];
+        let (order, comma, colon): ([usize; 6], &[u8], &[u8]) = match config.webhook_layout {
+            WebhookLayout::Captured => ([0, 1, 2, 3, 4, 5], b", ", b"\": "),
+            WebhookLayout::Compact => ([4, 1, 5, 2, 0, 3], b",", b"\":"),
+        };
+        let mut out = Vec::with_capacity(self.payload.len() * 5 / 4 + 256);
+        out.push(b'{');
+        for (key, value) in order.map(|at| members[at]) {
+            if value.is_empty() {
+                continue;
+            }
+            if out.len() > 1 {
+                out.extend_from_slice(comma);
+            }
+            out.push(b'"');
+            out.extend_from_slice(key.as_bytes());
+            out.extend_from_slice(colon);
+            match config.webhook_layout {
+                WebhookLayout::Captured => push_spaced(&mut out, value),
+                WebhookLayout::Compact => out.extend_from_slice(value),
+            }
+        }
+        out.push(b'}');
+        out
+    }
 }
 
 /// Writes JSON with a space behind every comma and colon that is not inside a text.
@@ -503,6 +544,10 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-fal-webhook-request-id
 const USER_ID: HeaderName = HeaderName::from_static("x-fal-webhook-user-id");
 const TIMESTAMP: HeaderName = HeaderName::from_static("x-fal-webhook-timestamp");
 const SIGNATURE: HeaderName = HeaderName::from_static("x-fal-webhook-signature");
+
+const NULL: Bytes = Bytes::from_static(b"null");
+
+const PAYLOAD_ERROR: &str = "Response payload is not JSON serializable: fetch the result";
 
 /// The account behind every key.
 const USER: &str = "user_fal_mock";

@@ -3,8 +3,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use fal_protocol::auth::Key;
-use fal_protocol::lifecycle::{Acl, Lifecycle};
-use fal_protocol::options::Priority;
 use fal_protocol::queue::{
     Cancel, Fetch, FetchConfig, Handle, OnDeadline, Submit, SubmitConfig, Subscribe,
     SubscribeConfig, Watch, WatchConfig,
@@ -15,10 +13,11 @@ use fal_protocol::stream::{self, Stream};
 use fal_protocol::token::{self, Mint};
 use fal_protocol::upload::{self, CdnToken, Upload, UploadState};
 use fal_protocol::wire::Body;
-use fal_protocol::{EndpointId, Hosts, Settings, ws};
+use fal_protocol::{EndpointId, Hosts, Settings, Token, ws};
 use http::{Method, StatusCode};
 use serde_json::Value;
 
+use super::options::{lifecycle, options};
 use super::play::Machine;
 
 /// The machine of this name, with these settings. Names that are not known are refused, so that a
@@ -96,6 +95,9 @@ impl Config<'_> {
         if self.flag("key").unwrap_or(true) {
             settings.credentials = Key::parse("id:secret").map_err(|e| e.to_string())?.into();
         }
+        if let Some(token) = self.secret("bearer")? {
+            settings.credentials = token.into();
+        }
         let number = |name| self.json[name].as_u64().map(|number| number as u32);
         let retry = &mut settings.retry;
         retry.attempts_paid = number("attempts_paid").unwrap_or(retry.attempts_paid);
@@ -121,12 +123,24 @@ impl Config<'_> {
         if let Some(method) = self.text("method") {
             config.method = Method::try_from(method).map_err(|error| error.to_string())?;
         }
+        config.options = options(self.json)?;
         config.deadline = self.deadline();
         Ok(config)
     }
 
     fn stream(&self) -> Result<stream::Config, String> {
         let mut config = stream::Config::new(self.endpoint()?, self.input());
+        if let Some(method) = self.text("method") {
+            config.method = Method::try_from(method).map_err(|error| error.to_string())?;
+        }
+        if self.json.get("input").is_some_and(Value::is_null) {
+            config.input = None;
+        }
+        config.options = options(self.json)?;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let query = self.json["query"].as_object().into_iter().flatten();
+        config.query = query.map(|(name, value)| (name.clone(), text(value))).collect();
+        config.token = self.secret("token")?;
         config.idle_timeout = self.time("idle_timeout_ms");
         config.deadline = self.deadline();
         Ok(config)
@@ -134,16 +148,7 @@ impl Config<'_> {
 
     fn submit(&self) -> Result<SubmitConfig, String> {
         let mut config = SubmitConfig::new(self.endpoint()?, self.input());
-        config.options.start_timeout = self.time("start_timeout_ms");
-        config.options.webhook = self.text("webhook").map(str::to_owned);
-        config.options.max_queue_length =
-            self.json["max_queue_length"].as_u64().map(|length| length as u32);
-        config.options.priority = match self.text("priority") {
-            None => None,
-            Some("low") => Some(Priority::Low),
-            Some("normal") => Some(Priority::Normal),
-            Some(other) => return Err(format!("there is no priority {other:?}")),
-        };
+        config.options = options(self.json)?;
         config.deadline = self.deadline();
         Ok(config)
     }
@@ -233,7 +238,7 @@ impl Config<'_> {
         config.multipart_over = self.json["multipart_over"].as_u64();
         config.part_bytes = self.json["part_bytes"].as_u64().unwrap_or(config.part_bytes);
         config.parallel = self.json["parallel"].as_u64().map_or(config.parallel, |n| n as usize);
-        config.lifecycle = self.lifecycle()?;
+        config.lifecycle = lifecycle(self.json)?;
         if let Some(seconds) = self.json["wall_s"].as_u64() {
             config.wall = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
         }
@@ -243,24 +248,6 @@ impl Config<'_> {
         }
         config.deadline = self.deadline();
         Ok(config)
-    }
-
-    fn lifecycle(&self) -> Result<Option<Lifecycle>, String> {
-        let wrong = |error: fal_protocol::InputError| error.to_string();
-        let mut lifecycle = None::<Lifecycle>;
-        if let Some(expires) = self.text("expires") {
-            let expires = expires.parse().map_err(wrong)?;
-            lifecycle = Some(lifecycle.unwrap_or_default().expires(expires));
-        }
-        if let Some(decision) = self.json["acl"]["default"].as_str() {
-            let mut acl = Acl::new(decision.parse().map_err(wrong)?);
-            for rule in self.json["acl"]["rules"].as_array().into_iter().flatten() {
-                let text = |name: &str| rule[name].as_str().unwrap_or_default();
-                acl = acl.rule(text("user"), text("decision").parse().map_err(wrong)?);
-            }
-            lifecycle = Some(lifecycle.unwrap_or_default().acl(acl));
-        }
-        Ok(lifecycle)
     }
 
     fn handle(&self) -> Result<Handle, String> {
@@ -293,6 +280,10 @@ impl Config<'_> {
         self.json[name].as_u64().map(Duration::from_millis)
     }
 
+    fn secret(&self, name: &str) -> Result<Option<Token>, String> {
+        self.text(name).map(Token::parse).transpose().map_err(|error| error.to_string())
+    }
+
     fn text(&self, name: &str) -> Option<&str> {
         self.json[name].as_str()
     }
@@ -302,23 +293,26 @@ impl Config<'_> {
     }
 }
 
-const KEYS: [&str; 47] = [
+const KEYS: &[&str] = &[
     "acl",
     "attempt_timeout_ms",
     "attempts_paid",
     "attempts_read",
     "auth",
+    "bearer",
     "body",
     "body_bytes",
     "cancel_timeout_ms",
     "close_timeout_ms",
     "content_type",
     "deadline_ms",
+    "disable_fallback",
     "endpoint",
     "expires",
     "file_name",
     "handle",
     "handshake_timeout_ms",
+    "hint",
     "hosts_under",
     "idle_timeout_ms",
     "input",
@@ -330,22 +324,27 @@ const KEYS: [&str; 47] = [
     "max_queue_length",
     "method",
     "multipart_over",
+    "no_retry",
     "not_ready_interval_ms",
     "parallel",
     "part_bytes",
     "path",
     "poll_interval_ms",
     "priority",
+    "query",
     "queue_messages_max",
     "refresh",
     "repeat_ingress_submits",
     "repeat_unknown_submits",
     "resume",
+    "retry_budgets",
     "route",
     "routes",
     "start_timeout_ms",
     "status_rules",
+    "store_io",
     "stream",
+    "tags",
     "throttle_ms",
     "token",
     "wall_s",

@@ -1,4 +1,4 @@
-use fal_protocol::error::{Aftermath, Error, ErrorKind};
+use fal_protocol::error::{Aftermath, Denied, Error, ErrorKind};
 use fal_protocol::machine::AttemptFailed;
 use fal_protocol::queue::{CancelOutcome, Completed, Event, Finished, Handle};
 use fal_protocol::sse;
@@ -111,6 +111,8 @@ impl Describe for Answer {
             "output": output,
             "request_id": self.request_id(),
             "billable_units": self.billable_units(),
+            "served_from": self.served_from(),
+            "runner_hints": self.runner_hints().collect::<Vec<_>>(),
         })
     }
 }
@@ -203,9 +205,26 @@ fn describe_api(api: &ApiError) -> Value {
         "stated_retryable": api.retryable,
         "retryable": api.is_retryable(),
         "rate_limited": api.is_rate_limited(),
+        "denied": api.denied().map(denied),
+        "timeout_type": api.timeout_type,
+        "billable_units": api.billable_units,
+        "served_from": api.served_from,
         "fields": fields,
         "message": api.message,
     })
+}
+
+/// The word of the vectors for why a caller is not served.
+#[must_use]
+pub fn denied(denied: Denied) -> &'static str {
+    match denied {
+        Denied::Missing => "missing",
+        Denied::Invalid => "invalid",
+        Denied::Forbidden => "forbidden",
+        Denied::Locked => "locked",
+        Denied::UnknownApp => "unknown-app",
+        _ => "other",
+    }
 }
 
 fn describe_aftermath(aftermath: &Aftermath) -> &'static str {

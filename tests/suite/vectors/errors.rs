@@ -1,3 +1,4 @@
+use fal_conformance::machines::denied;
 use fal_conformance::vectors::Vector;
 use fal_protocol::ApiError;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -37,6 +38,10 @@ pub(super) fn compare(expected: &Value, error: &ApiError) -> Result<(), String> 
     expect(expected, "stated_retryable", error.retryable)?;
     expect(expected, "retryable", error.is_retryable())?;
     expect(expected, "rate_limited", error.is_rate_limited())?;
+    expect(expected, "denied", error.denied().map(denied))?;
+    expect(expected, "timeout_type", error.timeout_type.as_deref())?;
+    expect(expected, "billable_units", error.billable_units)?;
+    expect(expected, "served_from", error.served_from.as_deref())?;
     let fields: Vec<Value> = error
         .fields
         .iter()

@@ -3,6 +3,8 @@
 mod catalog;
 mod demo;
 mod jobs;
+mod listen;
+mod platform;
 mod problems;
 mod proxy;
 mod proxy_js;

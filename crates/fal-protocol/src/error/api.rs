@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
-use super::excerpt;
+use super::{Denied, excerpt};
 use crate::headers;
 use crate::wire::display_status;
 
@@ -34,6 +34,11 @@ pub struct ApiError {
     pub fields: Vec<FieldError>,
     /// `user` when the caller's own start timeout ran out (`X-Fal-Request-Timeout-Type`).
     pub timeout_type: Option<Box<str>>,
+    /// Units that are billed all the same, 0 or more, if the service told (`x-fal-billable-units`). A failure
+    /// of the model may cost; fal says that 5xx never does.
+    pub billable_units: Option<f64>,
+    /// Which back end answered, if the service told (`X-Fal-Served-From`).
+    pub served_from: Option<Box<str>>,
     /// The raw body, cut at [`RAW_BODY_BYTES_MAX`].
     pub body: Bytes,
 }
@@ -50,6 +55,8 @@ impl ApiError {
             message: "".into(),
             fields: Vec::new(),
             timeout_type: header_text(headers, headers::REQUEST_TIMEOUT_TYPE),
+            billable_units: headers::billable_units(headers),
+            served_from: header_text(headers, headers::SERVED_FROM),
             body: body.slice(..body.len().min(RAW_BODY_BYTES_MAX)),
         };
         let json = serde_json::from_slice::<Value>(body).ok();
@@ -80,6 +87,8 @@ impl ApiError {
             message: shorten(message.or(error_type).unwrap_or("the job failed").to_owned()),
             fields: Vec::new(),
             timeout_type: None,
+            billable_units: None,
+            served_from: None,
             body: Bytes::new(),
         }
     }
@@ -111,6 +120,12 @@ impl ApiError {
     pub fn is_rate_limited(&self) -> bool {
         self.status == Some(StatusCode::TOO_MANY_REQUESTS)
             || self.error_type.as_ref() == Some(&ErrorType::CONCURRENT_REQUESTS_LIMIT)
+    }
+
+    /// Why the service will not serve this caller, if that is what it says.
+    #[must_use]
+    pub fn denied(&self) -> Option<Denied> {
+        Denied::of(self)
     }
 
     /// Fills type and fields; returns the message, if the shape has one.
@@ -182,6 +197,8 @@ impl fmt::Debug for ApiError {
             .field("message", &self.message)
             .field("fields", &self.fields)
             .field("timeout_type", &self.timeout_type)
+            .field("billable_units", &self.billable_units)
+            .field("served_from", &self.served_from)
             .field("body", &format_args!("{} bytes", self.body.len()))
             .finish()
     }

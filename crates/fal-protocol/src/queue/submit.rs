@@ -24,7 +24,7 @@ use crate::error::{Aftermath, Error, ErrorKind, InputError, ProtocolError};
 use crate::headers;
 use crate::hosts::Host;
 use crate::machine::{Ids, Out, Output};
-use crate::options::Options;
+use crate::options::{Options, Route};
 use crate::retry::Purpose;
 use crate::settings::Settings;
 use crate::solo::{Kind, Solo, solo_methods};
@@ -79,7 +79,7 @@ impl Submit {
         let query: Vec<(&str, &str)> =
             query.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let uri = settings.hosts.uri(Host::Queue, config.endpoint.as_str(), &query)?;
-        let headers = config.options.headers()?;
+        let headers = config.options.headers(Route::Queue)?;
         let request = json_request(settings, Method::POST, uri, headers, Some(config.input));
         let call = Call::new(settings, Purpose::Submit, request, seed, config.deadline);
         let kind = Accepted { endpoint: config.endpoint };

@@ -31,7 +31,7 @@ use crate::rand::SplitMix64;
 use crate::retry::Purpose;
 use crate::settings::Settings;
 use crate::sse::{Decoder, Item, Limits};
-use crate::wire::{ExchangeId, Expect, Failure, FailureKind, Head, Phase, Request, Response, Sent};
+use crate::wire::{ExchangeId, Expect, Failure, FailureKind, Head, Request, Response};
 
 /// How to watch.
 #[derive(Clone, Debug)]
@@ -256,13 +256,13 @@ impl Watch {
             if stream.id != id {
                 return;
             }
-            let is_unsent_connect = failure.phase == Phase::Connect && failure.sent == Sent::No;
+            let is_unreachable = failure.is_unreachable();
             let told = match stream.primary_failure.take() {
-                None if is_unsent_connect => match self.backup_stream() {
+                None if is_unreachable => match self.backup_stream() {
                     Some(request) => return self.send_stream(now, request, Some(failure)),
                     None => failure,
                 },
-                Some(primary) if is_unsent_connect => primary,
+                Some(primary) if is_unreachable => primary,
                 _ => failure,
             };
             return self.lose_stream(now, ErrorKind::Transport(told));

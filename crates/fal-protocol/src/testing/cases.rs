@@ -60,6 +60,38 @@ fn credentials_do_not_come_back_from_a_foreign_host() {
 }
 
 #[test]
+fn deferred_credentials_are_wanted_at_home_only() {
+    let settings = Settings { credentials: crate::Credentials::Deferred, ..Settings::default() };
+    let start = Start { settings: Arc::new(settings), ..calm().start() };
+    let mut driver = Driver::new(start.fetch(), start.now, None);
+    let wants = |driver: &Driver<_>| {
+        let request = &driver.open.as_ref().expect("an open exchange").1;
+        assert!(!request.headers.contains_key(header::AUTHORIZATION));
+        request.wants_credentials
+    };
+    assert!(wants(&driver));
+    redirect(&mut driver, 302, "/elsewhere");
+    assert!(wants(&driver));
+    redirect(&mut driver, 302, "https://evil.test/a");
+    assert!(!wants(&driver));
+    redirect(&mut driver, 302, "https://queue.fal.run/fal-ai/flux/requests/r2");
+    assert!(!wants(&driver), "a foreign host chose this address");
+}
+
+#[test]
+fn no_credentials_are_not_looked_for_at_the_backup() {
+    let start = Start { is_eager: false, ..calm().start() };
+    let mut driver = Driver::new(start.run(), start.now, None);
+    let id = driver.open.as_ref().unwrap().0;
+    driver.give(Input::Failure(id, Failure::credentials("none")));
+    assert_eq!(driver.sends().count(), 1);
+    let error = failure_of(&driver);
+    let ErrorKind::Transport(failure) = error.kind() else { panic!("{error:?}") };
+    assert_eq!(failure.kind, FailureKind::Credentials);
+    assert!(error.to_string().starts_with("there were no credentials"), "{error}");
+}
+
+#[test]
 fn run_by_get_is_not_redirected_like_a_read() {
     let start = Start { is_eager: false, ..calm().start() };
     let mut driver = Driver::new(start.run(), start.now, None);

@@ -38,7 +38,7 @@ impl Refusal {
 
     fn unauthorized(denied: Denied) -> Self {
         let message = denied.text(None);
-        Self { status: StatusCode::UNAUTHORIZED, kind: "authorization_error", message }
+        Self { status: denied.status(), kind: "authorization_error", message }
     }
 
     /// 501: the service has it and this one has not. The status of this type is inferred.

@@ -26,7 +26,7 @@ impl Model {
             return reply::wrong_method(self.mint_other(), "POST");
         }
         if let Err(denied) = auth::check(&self.config, request, None) {
-            return reply::refuse(StatusCode::UNAUTHORIZED, self.mint_other(), &denied.text(None));
+            return reply::refuse(denied.status(), self.mint_other(), &denied.text(None));
         }
         match read(request) {
             Ok(wish) => self.begin(request, wish, in_parts),

@@ -86,7 +86,7 @@ impl Model {
         }
         if let Err(denied) = auth::check(&self.config, request, None) {
             let text = denied.text(None);
-            return Some(reply::refuse(StatusCode::UNAUTHORIZED, self.mint_other(), &text));
+            return Some(reply::refuse(denied.status(), self.mint_other(), &text));
         }
         let found = FileKey::split(path).and_then(|(key, tail)| {
             let (rest, what) = tail.rsplit_once('/')?;

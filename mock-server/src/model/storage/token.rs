@@ -23,7 +23,7 @@ impl Model {
             return reply::wrong_method(self.mint_other(), "POST");
         }
         if let Err(denied) = auth::check(&self.config, request, None) {
-            return reply::refuse(StatusCode::UNAUTHORIZED, self.mint_other(), &denied.text(None));
+            return reply::refuse(denied.status(), self.mint_other(), &denied.text(None));
         }
         if let Some(kind) =
             request.parameter("storage_type").filter(|kind| !TOKEN_TYPES.contains(&&**kind))

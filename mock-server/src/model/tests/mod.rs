@@ -6,6 +6,7 @@ mod jobs;
 mod lifecycle;
 mod limits;
 mod parts;
+mod platform;
 mod properties;
 mod realtime;
 mod sockets;

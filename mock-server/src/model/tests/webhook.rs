@@ -75,6 +75,54 @@ fn an_output_is_delivered_once_it_is_there() {
 }
 
 #[test]
+fn bodies_have_two_layouts_and_two_nulls() {
+    for (layout, has_null, start) in [
+        (WebhookLayout::Captured, false, r#"{"gateway_request_id": ""#),
+        (WebhookLayout::Captured, true, r#"{"error": null, "gateway_request_id": ""#),
+        (WebhookLayout::Compact, false, r#"{"request_id":""#),
+        (WebhookLayout::Compact, true, r#"{"request_id":""#),
+    ] {
+        let config = Config {
+            instant: true,
+            webhook_layout: layout,
+            webhook_null_error: has_null,
+            ..Config::default()
+        };
+        let mut world = World::new(config);
+        for (input, is_withheld) in
+            [(r#"{"prompt":"a, b"}"#, false), ("{}", true), (r#"{"num_images":99}"#, false)]
+        {
+            if is_withheld {
+                world.model.handle_control(world.now, Control::WithholdNextPayload);
+            }
+            let id = world.submit(&Call::post(HOOK, input));
+            let letter = world.letter();
+            let text = std::str::from_utf8(&letter.body).unwrap().to_owned();
+            let value: Value = serde_json::from_str(&text).unwrap();
+            let is_failure = value["status"] == "ERROR";
+            assert!(is_failure || text.starts_with(start), "{text}");
+            assert_eq!(value.get("error").is_some(), has_null || is_failure, "{text}");
+            assert_eq!(value.get("payload_error").is_some(), is_withheld, "{text}");
+            if layout == WebhookLayout::Compact {
+                let name =
+                    format!(r#"{{"request_id":"{id}","gateway_request_id":"{id}","status":""#);
+                assert!(text.starts_with(&name), "{text}");
+            }
+            // The same news in each of them, and signed.
+            let delivery = world.verify(&letter).unwrap().delivery(&letter.body).unwrap();
+            match delivery.outcome {
+                Ok(Payload::Output(output)) => {
+                    assert_eq!(output.json::<Value>().unwrap(), json(&world.result(id)));
+                }
+                Ok(_) => assert!(is_withheld),
+                Err(error) => assert_eq!(error.fields[0].path(), "num_images"),
+            }
+            world.answer(&letter, 200);
+        }
+    }
+}
+
+#[test]
 fn a_failure_is_delivered_as_the_result_tells_it() {
     let mut world = World::new(Config::default());
     let id = world.submit(&Call::post(HOOK, r#"{"num_images":99}"#));
