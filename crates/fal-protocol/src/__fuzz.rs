@@ -230,6 +230,37 @@ fn drain(
     }
 }
 
+/// Reads a saved delivery: lines of headers, an empty line, the body. What is verified was signed, and says
+/// whom it is about.
+#[cfg(feature = "webhook")]
+pub fn webhook(bytes: &[u8]) {
+    use crate::webhook::{Delivery, KeySet, SignedHeaders, verify};
+
+    let at = bytes.windows(2).position(|pair| pair == b"\n\n");
+    let (head, body) = at.map_or((bytes, &[][..]), |at| (&bytes[..at], &bytes[at + 2..]));
+    let mut map = HeaderMap::new();
+    for line in head.split(|byte| *byte == b'\n') {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+        let name = HeaderName::from_bytes(line[..colon].trim_ascii());
+        let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii());
+        if let (Ok(name), Ok(value)) = (name, value) {
+            map.append(name, value);
+        }
+    }
+    // The public key of the first vector, and its time.
+    let keys = br#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"oOAG42TdedR1oELGk-w4V9oR3QNhTx_Wi6coea_-qRg"}]}"#;
+    let keys = KeySet::parse(keys).expect("a set of one key");
+    let now = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
+    if let Ok(signed) = SignedHeaders::parse(&map) {
+        assert!(signed.message(body).split(|byte| *byte == b'\n').count() >= 4);
+    }
+    if let Ok(verified) = verify(&map, body, &keys, now) {
+        let id = map.get("x-fal-webhook-request-id").map(HeaderValue::as_bytes);
+        assert_eq!(id, Some(verified.request_id.as_bytes()));
+    }
+    let _ = (KeySet::parse(body), Delivery::parse(&Bytes::copy_from_slice(body)));
+}
+
 /// An answer whose status and headers follow from the first two bytes.
 fn answer(bytes: &[u8]) -> (StatusCode, HeaderMap, Bytes) {
     let mut rng = SplitMix64::new(bytes.iter().take(2).fold(0, |n, b| n << 8 | u64::from(*b)));
@@ -267,6 +298,8 @@ mod tests {
                 "/requests/r1",
                 "https://queue.fal.run/",
                 ":\r\nid: 1\r",
+                "x-fal-webhook-request-id: r1\nx-fal-webhook-user-id: u\nx-fal-webhook-timestamp: 1767225600\n",
+                "\n\n{\"status\":\"OK\",\"payload\":{}}",
             ][..],
         );
         let part = prop_oneof![
@@ -284,6 +317,8 @@ mod tests {
             super::api_error(&bytes);
             super::status(&bytes);
             super::target(&bytes);
+            #[cfg(feature = "webhook")]
+            super::webhook(&bytes);
             super::machine(crate::testing::epoch(), &bytes);
             #[cfg(feature = "realtime")]
             super::frames(&bytes);
@@ -325,5 +360,11 @@ mod tests {
     #[test]
     fn seeds_of_ws() {
         seeds("ws", |bytes| super::ws(crate::testing::epoch(), bytes));
+    }
+
+    #[cfg(feature = "webhook")]
+    #[test]
+    fn seeds_of_webhooks() {
+        seeds("webhook", super::webhook);
     }
 }

@@ -26,7 +26,9 @@ impl Denied {
     /// 401, or 403 where it is known who calls.
     pub(crate) const fn status(&self) -> StatusCode {
         match self {
-            Self::Missing | Self::Malformed | Self::Unknown => StatusCode::UNAUTHORIZED,
+            Self::Missing | Self::Malformed | Self::Unknown | Self::Token => {
+                StatusCode::UNAUTHORIZED
+            }
             Self::Locked(_) | Self::Private => StatusCode::FORBIDDEN,
         }
     }

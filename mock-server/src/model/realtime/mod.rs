@@ -192,6 +192,7 @@ impl Model {
         endpoint: &EndpointId,
         denied: Denied,
     ) -> Option<Response> {
+        let status = denied.status();
         let is_of_token = matches!(denied, Denied::Token | Denied::Missing);
         if is_of_token && self.config.realtime.refusal == TokenRefusal::InSession {
             self.out.push_back(super::Output::Accept { id: exchange });
@@ -206,7 +207,7 @@ impl Model {
             true => Denied::Token.text(None),
             false => denied.text(Some(endpoint.app())),
         };
-        Some(reply::refuse(StatusCode::UNAUTHORIZED, self.mint_other(), &text))
+        Some(reply::refuse(status, self.mint_other(), &text))
     }
 }
 
