@@ -1,17 +1,24 @@
 //! The flags of every command, and the help that explains them.
 
-use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroU64;
+mod platform;
+mod webhook;
+
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr as _;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use fal_client::{Acl, Expires, InputError, PLATFORM_ATTEMPTS_MAX, RetryBudgets};
+use fal_client::Expires;
 use http::HeaderName;
 
 use crate::lifecycle::Reader;
 use crate::{exit, input};
+
+pub(crate) use platform::{Platform, Switch};
+pub(crate) use webhook::{Webhook, WebhookListen, WebhookVerify};
+
+use platform::{budget, pair};
 
 /// fal.ai from the command line: run models, keep jobs, save what they make.
 ///
@@ -333,38 +340,6 @@ pub(crate) struct Call {
     pub(crate) headers: Vec<(String, String)>,
 }
 
-/// What every call may ask of the platform.
-#[derive(Debug, Args)]
-pub(crate) struct Platform {
-    /// Whether input and output are kept in the account's history [default: as the account says]
-    #[arg(long, value_name = "on|off")]
-    pub(crate) store_io: Option<Switch>,
-
-    /// When the files of the result vanish: seconds, immediate, 1h, 1d, 7d, 30d, 1y, never (as the account
-    /// says) or unlimited
-    #[arg(long, value_name = "WHEN")]
-    pub(crate) expires: Option<Expires>,
-
-    /// Who may read the files of the result: allow, forbid or hide, with exceptions, such as forbid,acme=allow
-    #[arg(long, value_name = "WHO", value_parser = acl)]
-    pub(crate) acl: Option<Acl>,
-
-    /// Let no other model answer when this one fails
-    #[arg(long)]
-    pub(crate) no_fallback: bool,
-
-    /// Keep this tag with the request; up to 10
-    #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = tag)]
-    pub(crate) tags: Vec<(String, String)>,
-}
-
-/// On or off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Switch {
-    On,
-    Off,
-}
-
 /// Flags of `status`.
 #[derive(Debug, Args)]
 pub(crate) struct Status {
@@ -529,63 +504,6 @@ pub(crate) struct Proxy {
     pub(crate) documented_codes: bool,
 }
 
-/// What can be done with deliveries.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Webhook {
-    /// Verify a saved delivery with fal's keys and print it
-    ///
-    /// Exit code 0: it is from fal; 4: it is not, or not of now; 6: the keys are out of reach.
-    #[command(after_help = SEE_MORE)]
-    Verify(WebhookVerify),
-    /// Receive deliveries, verify each and tell it
-    ///
-    /// Answers 200 to what is from fal, 401 to what is not, 503 when fal's keys are out of reach or a file
-    /// cannot be written: then it comes again. fal calls public addresses only; a mock calls this machine.
-    /// Ctrl-C ends it.
-    #[command(after_help = SEE_MORE)]
-    Listen(WebhookListen),
-}
-
-/// Flags of `webhook listen`.
-#[derive(Debug, Args)]
-pub(crate) struct WebhookListen {
-    /// The port; 0 takes any free one, which is told
-    #[arg(long, default_value_t = 0)]
-    pub(crate) port: u16,
-
-    /// The interface; others than loopback let the network in
-    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
-    pub(crate) host: IpAddr,
-
-    /// End after so many verified deliveries, duplicates not counted [default: Ctrl-C]
-    #[arg(long, value_name = "N")]
-    pub(crate) count: Option<NonZeroU64>,
-
-    /// Write every request here before it is answered, one file each, for `webhook verify --request`
-    #[arg(long, value_name = "DIR")]
-    pub(crate) save: Option<PathBuf>,
-}
-
-/// Flags of `webhook verify`.
-#[derive(Debug, Args)]
-pub(crate) struct WebhookVerify {
-    /// The delivery in one file: the head of the request, an empty line, the body byte for byte
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["headers", "body"], required_unless_present = "headers")]
-    pub(crate) request: Option<PathBuf>,
-
-    /// The headers of the delivery: a file with one `Name: value` per line; other lines are passed over
-    #[arg(long, value_name = "FILE", requires = "body")]
-    pub(crate) headers: Option<PathBuf>,
-
-    /// The body of the delivery, byte for byte
-    #[arg(long, value_name = "FILE", requires = "headers")]
-    pub(crate) body: Option<PathBuf>,
-
-    /// Take it as if it had arrived when it was signed: a saved delivery is too old after five minutes
-    #[arg(long)]
-    pub(crate) any_age: bool,
-}
-
 /// Flags of `upload`.
 #[derive(Debug, Args)]
 pub(crate) struct Upload {
@@ -603,7 +521,7 @@ pub(crate) struct Upload {
 
     /// How long they live: seconds, immediate, 1h, 1d, 7d, 30d, 1y, unlimited, or never (as the account says)
     #[arg(long, value_name = "TIME", value_parser = fal_client::Expires::from_str)]
-    pub(crate) expires: Option<fal_client::Expires>,
+    pub(crate) expires: Option<Expires>,
 
     /// Who may read them: allow, forbid or hide for everybody, USER=allow for one; may be given several times
     #[arg(long, value_name = "WHO", value_parser = Reader::parse)]
@@ -707,42 +625,6 @@ fn parallel(text: &str) -> Result<usize, String> {
     let range = 1..=fal_client::PARALLEL_MAX;
     let number = text.parse().ok().filter(|number| range.contains(number));
     number.ok_or_else(|| format!("it is a number from 1 to {}", fal_client::PARALLEL_MAX))
-}
-
-/// Reads `name=value`.
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("give it as name=value")?;
-    Ok((name.to_owned(), value.to_owned()))
-}
-
-/// Reads a tag, and refuses what the service would drop.
-fn tag(text: &str) -> Result<(String, String), String> {
-    let (key, value) = pair(text)?;
-    fal_client::Tags::default().insert(&key, &value).map_err(|error| error.to_string())?;
-    Ok((key, value))
-}
-
-/// Reads `server_error=2`.
-fn budget(text: &str) -> Result<(String, u8), String> {
-    let (condition, attempts) = pair(text)?;
-    let attempts = attempts.parse().ok().filter(|attempts| *attempts <= PLATFORM_ATTEMPTS_MAX);
-    let attempts = attempts.ok_or("the number is from 0 to 10")?;
-    let mut budgets = RetryBudgets::default();
-    budgets.set(&condition, attempts).map_err(|error| error.to_string())?;
-    Ok((condition, attempts))
-}
-
-/// Reads `forbid` and `forbid,acme=allow`.
-fn acl(text: &str) -> Result<Acl, String> {
-    let decision = |text: &str| text.parse().map_err(|error: InputError| error.to_string());
-    let mut parts = text.split(',');
-    let mut acl = Acl::new(decision(parts.next().unwrap_or_default())?);
-    for part in parts {
-        let (user, word) = pair(part)?;
-        acl = acl.rule(user, decision(&word)?);
-    }
-    let lifecycle = fal_client::Lifecycle::default().acl(acl.clone());
-    lifecycle.header().map(|_| acl).map_err(|error| error.to_string())
 }
 
 /// Reads `name: value`.

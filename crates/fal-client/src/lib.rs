@@ -73,4 +73,4 @@ pub use fal_protocol::upload::{
     UploadState,
 };
 pub use fal_protocol::wire::{Failure, FailureKind, Phase, Sent};
-pub use fal_protocol::{Credentials, EndpointId, Key, Token};
+pub use fal_protocol::{Credentials, EndpointId, Key};
