@@ -11,7 +11,6 @@ import inspect
 import io
 import json
 import os
-import struct
 import sys
 import threading
 import time
@@ -22,6 +21,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import httpx
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from PIL import Image
 
 FLUX = "fal-ai/flux/dev"
 INPUT = {"prompt": "a cat"}
@@ -128,15 +128,14 @@ def assert_forward(statuses):
 
 
 def size_of(image):
-    """Fetches an image of an output and reads its size from the file itself."""
+    """Fetches an image of an output and reads its kind and size from the file itself."""
     answer = http.get(image["url"])
     assert answer.status_code == 200, answer.text
-    body = answer.content
-    assert body[:8] == b"\x89PNG\r\n\x1a\n", "this is no PNG"
-    assert body[12:16] == b"IHDR", "its first chunk is no IHDR"
-    size = struct.unpack(">II", body[16:24])
-    assert size == (image["width"], image["height"]), size
-    return f"{size[0]}x{size[1]}"
+    picture = Image.open(io.BytesIO(answer.content))
+    picture.load()
+    assert Image.MIME[picture.format] == answer.headers["content-type"] == image["content_type"], picture
+    assert picture.size == (image["width"], image["height"]), picture
+    return f"{picture.format} of {picture.width}x{picture.height}"
 
 
 def picture_at(url):
