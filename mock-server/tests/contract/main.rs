@@ -9,6 +9,7 @@ mod inputs;
 mod media;
 mod platform;
 mod process;
+mod programs;
 mod secure;
 mod sockets;
 mod storage;
