@@ -5,6 +5,7 @@ mod corpus;
 mod js_client;
 mod js_realtime;
 mod machines;
+mod methods;
 mod odd_http;
 mod py_client;
 mod readme;

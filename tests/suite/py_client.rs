@@ -14,38 +14,39 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
+use crate::js_client::{checks_of, ids_of};
+use crate::methods::Methods;
 use crate::support::eventually;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn official_python_client_gets_what_it_expects() {
-    check("contract_sync.py", &[&SHARED[..], &SYNC_ONLY].concat()).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn official_asynchronous_python_client_gets_what_it_expects() {
-    check("contract_async.py", &[&SHARED[..], &ASYNC_ONLY].concat()).await;
+    if let Err(reason) = is_installed() {
+        assert!(std::env::var("CI").is_err(), "{reason}");
+        eprintln!("skipped: {reason}");
+        return;
+    }
+    let (sync_checks, async_checks) =
+        ([&SHARED[..], &SYNC_ONLY].concat(), [&SHARED[..], &ASYNC_ONLY].concat());
+    let (plain, asynchronous, by_hosts) = tokio::join!(
+        check("contract_sync.py", &sync_checks),
+        check("contract_async.py", &async_checks),
+        check_hosts()
+    );
+    let mut methods = Methods::default();
+    plain.iter().chain(&asynchronous).chain(&by_hosts).for_each(|check| methods.add(check));
+    methods.check_table("methods of the Python client", ours);
 }
 
 /// Runs a script, which must make the checks that are listed, and looks at what arrived.
-async fn check(script: &str, wanted: &[&str]) {
-    if let Err(reason) = is_installed() {
-        assert!(std::env::var("CI").is_err(), "{reason}");
-        eprintln!("skipped: {reason}");
-        return;
-    }
+async fn check(script: &str, wanted: &[&str]) -> Vec<Value> {
     let mocks = Mocks::start(script).await;
-    let output = mocks.run_checks(script, &[]).await;
-    assert_checks(&output, "connect", wanted);
+    let checks = passed(&mocks.run_checks(script, &[]).await, "connect", wanted);
     mocks.check_what_arrived().await;
+    checks
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn official_python_client_comes_by_its_variables_for_hosts_and_tls() {
-    if let Err(reason) = is_installed() {
-        assert!(std::env::var("CI").is_err(), "{reason}");
-        eprintln!("skipped: {reason}");
-        return;
-    }
+/// Its variables for hosts lead straight to the mock, over TLS and without a tunnel.
+async fn check_hosts() -> Vec<Value> {
     let script = "contract_hosts.py";
     let mocks = Mocks::start(script).await;
     let at = mocks.fast.address();
@@ -54,32 +55,49 @@ async fn official_python_client_comes_by_its_variables_for_hosts_and_tls() {
         ("FAL_QUEUE_RUN_HOST", format!("{at}/queue.fal.run")),
     ];
     let output = mocks.run_checks(script, &hosts).await;
-    assert_checks(&output, "hosts", &["run", "subscribe", "stream", "realtime"]);
+    let checks = passed(&output, "hosts", &["run", "subscribe", "stream", "realtime"]);
     assert_eq!(mocks.fast.submits(), 1);
     let tunnels = mocks.fast.requests().iter().filter(|seen| seen.method == "CONNECT").count();
     assert_eq!(tunnels, 0, "no proxy was asked");
+    checks
 }
 
 /// The checks that were made through a door are those that are wanted, and all have passed.
-fn assert_checks(output: &Output, door: &str, wanted: &[&str]) {
-    let complaints = String::from_utf8_lossy(&output.stderr);
-    let mut ids = Vec::new();
-    let mut failed = Vec::new();
-    for line in String::from_utf8_lossy(&output.stdout).lines() {
-        let check: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
-        let id = check["id"].as_str().expect("every check has an id").to_owned();
-        assert!(check["methods"].is_array() && check["door"] == door, "{line}");
-        if check["ok"] != true {
-            failed.push(format!("{id}: {}", check["detail"].as_str().unwrap_or_default()));
-        }
-        ids.push(id);
-    }
-    assert!(failed.is_empty(), "{}\n{complaints}", failed.join("\n\n"));
+fn passed(output: &Output, door: &str, wanted: &[&str]) -> Vec<Value> {
+    let checks = checks_of(output);
+    assert!(checks.iter().all(|check| check["door"] == door), "{checks:?}");
+    let mut ids = ids_of(&checks);
     ids.sort_unstable();
     let mut wanted = wanted.to_vec();
     wanted.sort_unstable();
-    assert_eq!(ids, wanted, "checks are missing or new\n{complaints}");
-    assert!(output.status.success(), "{}\n{complaints}", output.status);
+    assert_eq!(ids, wanted, "checks are missing or new");
+    checks
+}
+
+/// What does the same here, for both kinds of client.
+fn ours(method: &str) -> Option<&'static str> {
+    let method = method.trim_start_matches("Async").trim_start_matches("Sync");
+    Some(match method {
+        "Client.run" => "`client.run`",
+        "Client.subscribe" => "`client.subscribe`",
+        "Client.submit" => "`queue.submit`",
+        "Client.status" | "RequestHandle.status" => "`queue.status`",
+        "Client.result" => "`queue.result`",
+        "Client.cancel" | "RequestHandle.cancel" => "`queue.cancel`",
+        "Client.get_handle" | "RequestHandle.from_request_id" => "`Handle`, stored or built",
+        "Client.stream" => "`client.stream`",
+        "Client.upload" | "Client.upload_file" => "`client.upload`",
+        "Client.upload_image" => "`client.upload`, of bytes",
+        "Client.realtime" => "`client.realtime`",
+        "Client.ws_connect" => "`client.realtime(..).connect_raw`",
+        "RequestHandle.get" => "`client.attach`",
+        "RequestHandle.iter_events" => "`queue.watch`",
+        "RealtimeConnection.send" => "`Realtime::send`",
+        "RealtimeConnection.recv" => "`Realtime::recv`",
+        "RealtimeConnection.close" => "`Realtime::close`",
+        "encode" | "encode_file" | "encode_image" => "`fal_protocol::data_uri::encode`",
+        _ => return None,
+    })
 }
 
 /// Every check of both scripts: one that vanishes is a failure.
