@@ -73,6 +73,8 @@ async fn by_hand(base: &str, path: &Path) -> Result<Duration, Error> {
         .header(header::HOST, authority)
         .header(header::CONTENT_TYPE, "application/octet-stream")
         .header(header::CONTENT_LENGTH, length);
+    // The connection says when it is done with the answer before.
+    sender.ready().await?;
     let answer = sender.send_request(request.body(body.boxed())?).await?;
     if !answer.status().is_success() {
         return Err(format!("the PUT was answered {}", answer.status()).into());
