@@ -29,6 +29,7 @@ fn target(name: &str) -> fn(&[u8]) {
         "status" => targets::status,
         "frames" => targets::frames,
         "target" => targets::target,
+        "webhook" => targets::webhook,
         "ws" => |bytes| targets::ws(std::time::Instant::now(), bytes),
         "upload" => |bytes| targets::upload(std::time::Instant::now(), bytes),
         other => panic!("no target for the seeds {other:?}"),
