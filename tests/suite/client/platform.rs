@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use fal_client::platform::{Estimate, StorageSettings};
-use fal_client::{Acl, Client, Credentials, Decision, ErrorKind, ErrorType};
+use fal_client::{Acl, Client, Credentials, Decision, ErrorKind, ErrorType, Expires};
 use fal_mock::MockFal;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
 use crate::support::raw::{Act, Raw, Seen, json as answer, json_with};
-use crate::support::{FLUX, builder, client, in_time};
+use crate::support::{FLUX, KEY, builder, client, in_time};
 
 /// A model of the mock's own catalogue.
 const PRICED: &str = "fal-ai/flux/schnell";
@@ -130,6 +131,98 @@ async fn a_result_can_be_found_again_in_the_history() {
     assert_eq!(in_time(client.platform().queue_size(FLUX)).await.unwrap(), 0);
     let meta = in_time(client.platform().meta()).await.unwrap();
     assert!(meta.webhook_ip_ranges.iter().any(|range| range.starts_with("127.0.0.1")));
+}
+
+/// The status that fetching a file is refused with, if it is.
+async fn refusal(client: &Client, url: &str) -> Option<u16> {
+    let error = in_time(client.download(url)).await.err()?;
+    Some(error.status().expect("a refusal has a status").as_u16())
+}
+
+#[tokio::test]
+async fn a_file_opens_to_whom_its_list_and_its_signed_address_say() {
+    let mock = MockFal::start().await;
+    let client = client(&mock.url());
+    let platform = client.platform();
+    let closed = Acl::new(Decision::Forbid).rule("acme", Decision::Allow);
+    let upload = |text: &'static str| client.upload(Bytes::from(text)).acl(closed.clone());
+    let url = in_time(upload("secret")).await.unwrap();
+    let other = in_time(upload("other")).await.unwrap();
+    assert_eq!(refusal(&client, &url).await, Some(403));
+    assert_eq!(in_time(platform.acl(&url)).await.unwrap(), closed);
+
+    let signed = in_time(platform.sign(&url, Duration::from_secs(60))).await.unwrap();
+    assert_eq!(in_time(client.download(signed.reveal())).await.unwrap(), "secret");
+    let (address, identity) = signed.reveal().split_once('?').unwrap();
+    assert_eq!(address, url);
+    for forged in [format!("{url}?{identity}0"), format!("{other}?{identity}")] {
+        assert_eq!(refusal(&client, &forged).await, Some(403), "it opens one file, and as it is");
+    }
+
+    let hidden = Acl::new(Decision::Hide);
+    assert_eq!(in_time(platform.set_acl(&url, &hidden)).await.unwrap(), hidden);
+    assert_eq!(refusal(&client, &url).await, Some(404));
+    let open = Acl::new(Decision::Allow);
+    assert_eq!(in_time(platform.set_acl(&url, &open)).await.unwrap(), open);
+    assert_eq!(in_time(client.download(&url)).await.unwrap(), "secret");
+    assert_eq!(in_time(platform.acl(&url)).await.unwrap(), open);
+    assert_eq!(refusal(&client, &other).await, Some(403), "only one was opened");
+
+    let missing = url.replace("/files/", "/files/no");
+    let error = in_time(platform.acl(&missing)).await.unwrap_err();
+    assert_eq!(error.status().unwrap(), 400, "{error:?}");
+    let keyless = anonymous(&mock.url()).platform();
+    for error in [
+        in_time(keyless.acl(&url)).await.map(drop).unwrap_err(),
+        in_time(keyless.set_acl(&url, &hidden)).await.map(drop).unwrap_err(),
+        in_time(keyless.sign(&url, Duration::from_secs(1))).await.map(drop).unwrap_err(),
+        in_time(keyless.storage_settings()).await.map(drop).unwrap_err(),
+    ] {
+        assert_eq!(error.error_type(), Some(&ErrorType::AUTHORIZATION_ERROR));
+    }
+    assert_eq!(in_time(platform.acl(&url)).await.unwrap(), open);
+}
+
+#[tokio::test]
+async fn rules_for_strangers_are_dropped_and_that_is_told() {
+    let mock = MockFal::builder().key(KEY).key("acme:other").start().await.unwrap();
+    let client = client(&mock.url());
+    let wanted =
+        Acl::new(Decision::Forbid).rule("nobody", Decision::Allow).rule("acme", Decision::Hide);
+    let kept = Acl::new(Decision::Forbid).rule("acme", Decision::Hide);
+    let url = in_time(client.upload(Bytes::from_static(b"x"))).await.unwrap();
+    let platform = client.platform();
+    assert_eq!(in_time(platform.acl(&url)).await.unwrap(), Acl::new(Decision::Allow));
+    assert_eq!(in_time(platform.set_acl(&url, &wanted)).await.unwrap(), kept);
+    assert_eq!(in_time(platform.acl(&url)).await.unwrap(), kept);
+}
+
+#[tokio::test]
+async fn settings_hold_for_files_that_say_nothing() {
+    let mock = MockFal::start().await;
+    let client = client(&mock.url());
+    let platform = client.platform();
+    assert_eq!(in_time(platform.storage_settings()).await.unwrap(), StorageSettings::default());
+    let mut settings = StorageSettings::default();
+    settings.expiration_secs = Some(3600);
+    settings.initial_acl = Some(Acl::new(Decision::Forbid));
+    assert_eq!(in_time(platform.set_storage_settings(&settings)).await.unwrap(), settings);
+    assert_eq!(in_time(platform.storage_settings()).await.unwrap(), settings);
+
+    let silent = in_time(client.upload(Bytes::from_static(b"silent"))).await.unwrap();
+    let open = client.upload(Bytes::from_static(b"open")).acl(Acl::new(Decision::Allow));
+    let open = in_time(open.expires(Expires::Unlimited)).await.unwrap();
+    assert_eq!(refusal(&client, &silent).await, Some(403));
+    assert_eq!(in_time(client.download(&open)).await.unwrap(), "open");
+    let lives: Vec<bool> = mock.files().iter().map(|file| file.expires_at.is_some()).collect();
+    assert_eq!(lives, [true, false], "what an upload says goes first");
+
+    // What is not named is cleared.
+    settings = StorageSettings::default();
+    assert_eq!(in_time(platform.set_storage_settings(&settings)).await.unwrap(), settings);
+    let later = in_time(client.upload(Bytes::from_static(b"later"))).await.unwrap();
+    assert_eq!(in_time(client.download(&later)).await.unwrap(), "later");
+    assert_eq!(refusal(&client, &silent).await, Some(403), "older files stay as they are");
 }
 
 #[tokio::test]
