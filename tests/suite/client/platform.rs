@@ -6,6 +6,7 @@ use bytes::Bytes;
 use fal_client::platform::{Estimate, StorageSettings};
 use fal_client::{Acl, Client, Credentials, Decision, ErrorKind, ErrorType, Expires};
 use fal_mock::MockFal;
+use fal_mock::model::Control;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
@@ -168,9 +169,13 @@ async fn a_file_opens_to_whom_its_list_and_its_signed_address_say() {
     assert_eq!(in_time(platform.acl(&url)).await.unwrap(), open);
     assert_eq!(refusal(&client, &other).await, Some(403), "only one was opened");
 
-    let missing = url.replace("/files/", "/files/no");
-    let error = in_time(platform.acl(&missing)).await.unwrap_err();
-    assert_eq!(error.status().unwrap(), 400, "{error:?}");
+    assert!(mock.control(Control::ExpireFile { url: other.clone() }));
+    for error in [
+        in_time(platform.acl(&other)).await.map(drop).unwrap_err(),
+        in_time(platform.sign(&other, Duration::from_secs(1))).await.map(drop).unwrap_err(),
+    ] {
+        assert_eq!((error.status().unwrap().as_u16(), error.is_retryable()), (404, false));
+    }
     let keyless = anonymous(&mock.url()).platform();
     for error in [
         in_time(keyless.acl(&url)).await.map(drop).unwrap_err(),
