@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::endpoint::is_text;
 use super::failure::Failure;
 use super::id::RequestId;
+use super::media::{Sound, SoundFormat};
 use crate::render;
 
 /// What such a stream consists of.
@@ -49,15 +50,16 @@ impl Kind {
     }
 }
 
-/// A melody of a second, in the format that the input asks for under one of [`FORMAT_FIELDS`].
+/// A sound of [`SOUND_MILLIS`], in the format that the input asks for under one of [`FORMAT_FIELDS`].
 pub(crate) fn sound(seed: u64, input: &Value) -> Script {
     let format = FORMAT_FIELDS.iter().find_map(|name| input[name].as_str()).unwrap_or_default();
+    let sound = |format| Sound::new(SOUND_MILLIS, RATE, seed, format);
     let (content_type, bytes) = if format.starts_with("mp3") {
-        ("audio/mpeg", MP3_FRAME.repeat(MP3_FRAMES))
+        ("audio/mpeg", sound(SoundFormat::Mp3).make())
     } else if format.starts_with("pcm") {
-        ("audio/pcm", samples(seed))
+        ("audio/pcm", sound(SoundFormat::Wav).pcm())
     } else {
-        ("audio/wav", [wav_head(), samples(seed)].concat())
+        ("audio/wav", sound(SoundFormat::Wav).make())
     };
     let bytes = Bytes::from(bytes);
     let chunk = bytes.len().div_ceil(SOUND_PIECES);
@@ -66,36 +68,6 @@ pub(crate) fn sound(seed: u64, input: &Value) -> Script {
         .map(|at| bytes.slice(at..(at + chunk).min(bytes.len())))
         .collect();
     Script { kind: Kind::Sound, content_type: HeaderValue::from_static(content_type), pieces }
-}
-
-/// Samples of 16 bits: notes with the form of triangles, which whole numbers can draw.
-fn samples(seed: u64) -> Vec<u8> {
-    let mut rng = SplitMix64::new(seed);
-    let mut out = Vec::with_capacity(2 * RATE);
-    for _ in 0..NOTES {
-        let half = 20 + usize::try_from(rng.below(40)).expect("below forty");
-        for at in 0..RATE / NOTES {
-            let rise = at % half;
-            let height = if at / half % 2 == 0 { rise } else { half - rise };
-            let level = i16::try_from(height * 12_000 / half).expect("below 12,001") - 6000;
-            out.extend_from_slice(&level.to_le_bytes());
-        }
-    }
-    out
-}
-
-/// PCM of 16 bits, one channel.
-fn wav_head() -> Vec<u8> {
-    let word = |n: usize| u32::try_from(n).expect("a second is short").to_le_bytes();
-    let data = 2 * RATE;
-    let mut out = b"RIFF".to_vec();
-    out.extend_from_slice(&word(36 + data));
-    out.extend_from_slice(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
-    out.extend_from_slice(&word(RATE));
-    out.extend_from_slice(&word(2 * RATE));
-    out.extend_from_slice(b"\x02\0\x10\0data");
-    out.extend_from_slice(&word(data));
-    out
 }
 
 /// Two steps, one after the other, and the output of the whole, which is that of the second.
@@ -172,20 +144,11 @@ const FORMAT_FIELDS: [&str; 3] = ["output_format", "audio_format", "format"];
 /// Chunks of a sound.
 const SOUND_PIECES: usize = 8;
 
-/// Samples in a second, which is how long a sound is.
-const RATE: usize = 16_000;
-const NOTES: usize = 8;
+/// How long a sound is.
+const SOUND_MILLIS: u64 = 1000;
 
-/// A frame of MPEG-1 layer III, one channel, 44.1 kHz, 32 kbit/s, whose empty main data decodes to silence:
-/// there is no encoder here.
-const MP3_FRAME: [u8; 104] = {
-    let mut frame = [0; 104];
-    [frame[0], frame[1], frame[2], frame[3]] = [0xFF, 0xFB, 0x10, 0xC0];
-    frame
-};
-
-/// A second of them.
-const MP3_FRAMES: usize = 39;
+/// Samples in a second.
+const RATE: u32 = 16_000;
 
 /// The steps of every workflow.
 const NODES: [(&str, &str); 2] =

@@ -49,9 +49,19 @@ impl Sound {
         }
     }
 
+    /// What a WAV has after its head: samples of 16 bits, the lower half first.
+    pub(crate) fn pcm(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.samples() * 2);
+        self.push_samples(&mut out);
+        out
+    }
+
+    fn samples(&self) -> usize {
+        usize::try_from(self.millis * u64::from(self.rate) / 1000).expect("within the limits")
+    }
+
     fn wav(&self) -> Vec<u8> {
-        let samples =
-            usize::try_from(self.millis * u64::from(self.rate) / 1000).expect("within the limits");
+        let samples = self.samples();
         let data = u32::try_from(samples * 2).expect("within the limits");
         let mut out = Vec::with_capacity(WAV_HEAD_BYTES + samples * 2);
         out.extend_from_slice(b"RIFF");
@@ -69,6 +79,12 @@ impl Sound {
         }
         out.extend_from_slice(b"data");
         out.extend_from_slice(&data.to_le_bytes());
+        self.push_samples(&mut out);
+        out
+    }
+
+    fn push_samples(&self, out: &mut Vec<u8>) {
+        let samples = self.samples();
         let note_samples = (self.rate / NOTES_PER_SECOND) as usize;
         let mut rng = SplitMix64::new(self.seed);
         let mut written = 0;
@@ -84,7 +100,6 @@ impl Sound {
             }
             written += note_samples.min(samples - written);
         }
-        out
     }
 
     /// Frames whose main data is empty decode to silence.
@@ -140,6 +155,8 @@ mod tests {
             assert_eq!((word(4) as usize + 8, word(24), word(28)), (bytes.len(), rate, rate * 2));
             assert_eq!(word(40) as usize, bytes.len() - WAV_HEAD_BYTES);
             assert_eq!(u64::from(word(40)), millis * u64::from(rate) / 1000 * 2);
+            let pcm = Sound::new(millis, rate, 1, SoundFormat::Wav).pcm();
+            assert!(pcm == bytes[WAV_HEAD_BYTES..], "the same without its head");
         }
     }
 
