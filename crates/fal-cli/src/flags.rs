@@ -169,17 +169,22 @@ pub(crate) struct Run {
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
 
-    /// Give up after this time, such as 90s, 10m or 2h [default: 24h; 61m with --direct]
+    /// Give up after this time, such as 90s, 10m or 2h [default: 24h; 61m with --direct and --ws]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) deadline: Option<Duration>,
 
     /// What becomes of the job at the deadline
-    #[arg(long, value_name = "WHAT", default_value = "cancel", conflicts_with = "direct")]
+    #[arg(long, value_name = "WHAT", default_value = "cancel", conflicts_with_all = ["direct", "ws"])]
     pub(crate) on_deadline: OnDeadline,
 
     /// Run without the queue: one request, no handle, no way to come back; for models that take seconds
     #[arg(long, conflicts_with_all = ["priority", "webhook", "no_retry", "retries", "poll", "no_logs"])]
     pub(crate) direct: bool,
+
+    /// As --direct, but over a WebSocket, wss://ws.fal.run: it carries the input, and no option of the platform
+    /// and no header
+    #[arg(long, conflicts_with_all = NOT_OVER_WS)]
+    pub(crate) ws: bool,
 
     /// Do not ask for the model's log lines
     #[arg(long)]
@@ -547,6 +552,25 @@ pub(crate) struct Upload {
     #[arg(long, value_name = "STATE")]
     pub(crate) resume: Option<PathBuf>,
 }
+
+/// What a run over a WebSocket cannot carry, or has no queue for.
+const NOT_OVER_WS: [&str; 15] = [
+    "direct",
+    "priority",
+    "hint",
+    "start_timeout",
+    "webhook",
+    "no_retry",
+    "retries",
+    "poll",
+    "no_logs",
+    "store_io",
+    "expires",
+    "acl",
+    "no_fallback",
+    "tags",
+    "headers",
+];
 
 /// What becomes of a job at the deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

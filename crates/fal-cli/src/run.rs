@@ -62,6 +62,8 @@ pub(crate) async fn run(global: &Global, flags: Run, show: &mut Show) -> Result<
     let mut signals = Signals::new()?;
     let output = if flags.direct {
         direct(&client, input, &flags, global, &mut signals, show).await?
+    } else if flags.ws {
+        over_socket(&client, input, &flags, global, &mut signals, show).await?
     } else {
         let job =
             queued(&client, input, &flags.call).logs(!flags.no_logs).status_stream(!flags.poll);
@@ -258,11 +260,8 @@ async fn direct(
     show: &mut Show,
 ) -> Result<Output, Problem> {
     let call = &flags.call;
-    let (sender, events) = mpsc::unbounded_channel();
-    let mut run = client.run(&call.endpoint).input(input).on_update(move |event: &Event| {
-        // The receiver lives as long as the call.
-        let _ = sender.send(event.clone());
-    });
+    let (on_update, events) = updates();
+    let mut run = client.run(&call.endpoint).input(input).on_update(on_update);
     if let Some(hint) = &call.hint {
         run = run.hint(hint);
     }
@@ -277,7 +276,40 @@ async fn direct(
         run = run.header(name, value);
     }
     show.doing("running");
-    match listen(run.into_future(), events, signals, show).await {
+    connected(listen(run.into_future(), events, signals, show).await, global)
+}
+
+/// A direct run over a WebSocket, which carries the input and none of the options.
+async fn over_socket(
+    client: &Client,
+    input: Input,
+    flags: &Run,
+    global: &Global,
+    signals: &mut Signals,
+    show: &mut Show,
+) -> Result<Output, Problem> {
+    let (on_update, events) = updates();
+    let mut run = client.ws(&flags.call.endpoint).on_update(on_update);
+    if let Some(deadline) = flags.deadline {
+        run = run.deadline(deadline);
+    }
+    show.doing("running");
+    connected(listen(run.run(input), events, signals, show).await, global)
+}
+
+/// What a call calls back, and where its events arrive.
+fn updates() -> (impl FnMut(&Event) + Send + 'static, mpsc::UnboundedReceiver<Event>) {
+    let (sender, events) = mpsc::unbounded_channel();
+    let on_update = move |event: &Event| {
+        // The receiver lives as long as the call.
+        let _ = sender.send(event.clone());
+    };
+    (on_update, events)
+}
+
+/// The end of a run that lives as long as its connection; `None` if it was stopped.
+fn connected(result: Option<Result<Output, Error>>, global: &Global) -> Result<Output, Problem> {
+    match result {
         Some(result) => result.map_err(|error| Problem::of(error, global)),
         None => {
             Err(Problem::new(Exit::Cancelled, format!("cancelled; {}", Aftermath::Disconnected)))

@@ -43,23 +43,28 @@ pub use fal_protocol::ws::{Closed, Start};
 use crate::client::{Client, new_seed};
 use crate::drive::now;
 use crate::error::Error;
+use crate::event::Event;
+use crate::input::IntoInput;
 use crate::output::Output;
+use crate::plan::{OnUpdate, tell};
+use crate::prepare::{Prepare, PrepareStep};
 use crate::run::RUN_DEADLINE_DEFAULT;
 use crate::socket::{CHANNEL_ROOM, SocketMachine, run};
 use crate::stream::StreamItem;
 
 /// A connection to be configured.
-#[derive(Debug)]
 #[must_use = "nothing happens until it is connected or run"]
 pub struct WsBuilder {
     client: Client,
     config: Result<Config, InputError>,
     deadline: Option<Duration>,
+    on_update: Option<OnUpdate>,
 }
 
 impl WsBuilder {
     pub(crate) fn new(client: Client, endpoint: &str) -> Self {
-        Self { client, config: EndpointId::parse(endpoint).map(Config::new), deadline: None }
+        let config = EndpointId::parse(endpoint).map(Config::new);
+        Self { client, config, deadline: None, on_update: None }
     }
 
     fn set(mut self, set: impl FnOnce(&mut Config)) -> Self {
@@ -86,6 +91,13 @@ impl WsBuilder {
         self
     }
 
+    /// Sets who hears what happens during a single [`run`](Self::run): uploads, and repeated handshakes. A
+    /// connection tells by its events.
+    pub fn on_update(mut self, on_update: impl FnMut(&Event) + Send + 'static) -> Self {
+        self.on_update = Some(Box::new(on_update));
+        self
+    }
+
     /// Connects, in a task of its own on a tokio runtime.
     ///
     /// # Errors
@@ -94,26 +106,35 @@ impl WsBuilder {
     pub fn connect(self) -> Result<WsRuns, Error> {
         let mut config = self.config?;
         config.deadline = self.deadline.and_then(|deadline| now().checked_add(deadline));
-        let span = tracing::debug_span!("ws", endpoint = %config.endpoint);
-        let runs = Runs::new(now(), new_seed(), self.client.settings(), config)?;
-        let (commands, inbox) = mpsc::channel(CHANNEL_ROOM);
-        let (outbox, events) = mpsc::channel(CHANNEL_ROOM);
-        let work = run(Machine { runs }, self.client.transport(), inbox, outbox);
-        let task = tokio::spawn(tracing::Instrument::instrument(work, span));
-        Ok(WsRuns { commands, events, task })
+        WsRuns::open(&self.client, config)
     }
 
-    /// Runs one input, and closes the connection.
+    /// Runs one input, which may hold files, and closes the connection.
     ///
-    /// The output is the last event of an answer that is an event stream, else the whole body.
+    /// The output is the last event of an answer that is an event stream, else the whole body. Dropping the
+    /// future closes the connection, which stops the model.
     ///
     /// # Errors
     /// Every [`ErrorKind`] of a [`Client::run`].
-    pub async fn run<T: Serialize + ?Sized>(mut self, input: &T) -> Result<Output, Error> {
-        let bytes_max = self.client.settings().result_bytes_max;
-        self.deadline.get_or_insert(RUN_DEADLINE_DEFAULT);
-        let mut runs = self.connect()?;
-        runs.send(input).await?;
+    pub async fn run(self, input: impl IntoInput) -> Result<Output, Error> {
+        let Self { client, config, deadline, mut on_update } = self;
+        let (mut config, input) = (config?, input.into_input()?);
+        config.deadline = now().checked_add(deadline.unwrap_or(RUN_DEADLINE_DEFAULT));
+        // Nothing is uploaded for what cannot run.
+        config.endpoint.join(config.path.as_deref().unwrap_or_default())?;
+        let mut prepare = Prepare::new(&client, input, config.deadline);
+        let json = loop {
+            match std::future::poll_fn(|cx| prepare.poll_step(cx)).await {
+                PrepareStep::Event(event) => tell(&mut on_update, &event),
+                PrepareStep::Done(json) => break json?,
+            }
+        };
+        let bytes_max = client.settings().result_bytes_max;
+        let mut runs = WsRuns::open(&client, config)?;
+        if let Err(error) = runs.send_json(json).await {
+            // Why the connection is over says more than that it is.
+            return Err(runs.close().await.err().unwrap_or(error));
+        }
         let (mut start, mut body, mut last) = (None, Vec::new(), None);
         while let Some(event) = runs.next_event().await {
             match event {
@@ -127,7 +148,10 @@ impl WsBuilder {
                     }
                     body.extend_from_slice(item.bytes());
                 }
-                WsEvent::Failed { error, .. } => return Err(error),
+                WsEvent::Failed { error, .. } => return Err(of_single(error)),
+                WsEvent::Retrying { attempt, rest, cause } => {
+                    tell(&mut on_update, &Event::Retrying { attempt, rest, cause });
+                }
                 WsEvent::Answered { .. } => break,
                 _ => {}
             }
@@ -144,6 +168,29 @@ impl WsBuilder {
     }
 }
 
+impl fmt::Debug for WsBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("WsBuilder");
+        shown
+            .field("config", &self.config)
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The error of a single run. Its deadline is the caller's own, as that of a direct run: that the answer is
+/// missing then goes without saying.
+fn of_single(error: Error) -> Error {
+    if let Error::Call(call) = &error
+        && let ErrorKind::SubmitUnknown { cause } = call.kind()
+        && matches!(**cause, ErrorKind::Deadline { .. })
+    {
+        let request_id = call.request_id().map(Into::into);
+        return fal_protocol::Error::from((**cause).clone()).with_request_id(request_id).into();
+    }
+    error
+}
+
 /// An open connection. Dropping it closes it in the background, with 1000; what has no answer then is
 /// stopped, and may have been paid for.
 #[derive(Debug)]
@@ -155,6 +202,16 @@ pub struct WsRuns {
 }
 
 impl WsRuns {
+    fn open(client: &Client, config: Config) -> Result<Self, Error> {
+        let span = tracing::debug_span!("ws", endpoint = %config.endpoint);
+        let runs = Runs::new(now(), new_seed(), client.settings(), config)?;
+        let (commands, inbox) = mpsc::channel(CHANNEL_ROOM);
+        let (outbox, events) = mpsc::channel(CHANNEL_ROOM);
+        let work = run(Machine { runs }, client.transport(), inbox, outbox);
+        let task = tokio::spawn(tracing::Instrument::instrument(work, span));
+        Ok(Self { commands, events, task })
+    }
+
     /// Sends an input, and returns its number, counted from 1: answers come in this order.
     ///
     /// # Errors
@@ -163,9 +220,13 @@ impl WsRuns {
     pub async fn send<T: Serialize + ?Sized>(&self, input: &T) -> Result<u64, Error> {
         let json = serde_json::to_vec(input)
             .map_err(|error| InputError::Body { problem: error.to_string().into() })?;
+        self.send_json(json.into()).await
+    }
+
+    async fn send_json(&self, input: Bytes) -> Result<u64, Error> {
         let (reply, number) = oneshot::channel();
         let over = || Error::config("the connection is over");
-        let command = Command { input: json.into(), reply };
+        let command = Command { input, reply };
         self.commands.send(command).await.map_err(|_| over())?;
         Ok(number.await.map_err(|_| over())??)
     }

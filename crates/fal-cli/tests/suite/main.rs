@@ -11,6 +11,7 @@ mod proxy_js;
 mod realtime;
 mod realtime_mock;
 mod run;
+mod run_ws;
 mod service;
 mod stop;
 mod stream;
