@@ -2,7 +2,7 @@
 //! `realtime`.
 //!
 //! ```no_run
-//! # async fn run(client: fal_client::Client) -> Result<(), fal_client::Error> {
+//! # async fn run(client: fal_client::Client) -> Result<(), Box<dyn std::error::Error>> {
 //! use serde_json::json;
 //!
 //! let mut session = client.realtime("fal-ai/fast-lcm-diffusion").start()?;
