@@ -2,6 +2,7 @@
 
 mod javascript;
 mod python;
+mod rust;
 
 use std::fs;
 use std::path::Path;
@@ -30,7 +31,8 @@ impl Missing {
 /// Installs what is pinned in `tests/clients`, unless that was done before.
 pub(crate) fn setup(missing: Missing) -> Outcome {
     javascript::setup(missing)?;
-    python::setup(missing)
+    python::setup(missing)?;
+    rust::setup()
 }
 
 /// Whether what is installed is what a file pins now: `stamp` is a copy of it, written when all was done.

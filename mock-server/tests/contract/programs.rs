@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use crate::tls::Folder;
 
@@ -36,6 +36,31 @@ fn node_programs_run_as_they_are() {
     assert_eq!(sources.len(), EXPECTED.len() - ONLY_IN_PYTHON.len());
 }
 
+/// The crate `fal`, whose checks are in `tests/clients/rust`.
+#[test]
+fn crate_of_another_author_gets_what_it_expects() {
+    let program = tools().join("rust/debug").join(if cfg!(windows) {
+        "fal-crate-contract.exe"
+    } else {
+        "fal-crate-contract"
+    });
+    if !program.exists() {
+        // Not even in CI must it be there: it needs OpenSSL's headers.
+        eprintln!("skipped: {} is not there: run `cargo xtask setup`", program.display());
+        return;
+    }
+    let output = under_mock("fal-crate", &[text(&program)]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    let mut ids = Vec::new();
+    for line in said.lines() {
+        let check: serde_json::Value = serde_json::from_str(line).expect("a check is JSON");
+        assert_eq!(check["ok"], true, "{check}");
+        ids.push(check["id"].as_str().expect("a check has an id").to_owned());
+    }
+    assert_eq!(ids, ["run", "error", "queue", "cancel"], "{output:?}");
+    assert!(output.status.success(), "{output:?}");
+}
+
 /// Each says at least this, in this order.
 const EXPECTED: [(&str, &[&str]); 10] = [
     ("asynchronous", &["InProgress", "Completed", "https://v3.fal.media/files/"]),
@@ -59,15 +84,8 @@ fn check(program: &Path, command: &[&str]) {
     let (_, expected) = EXPECTED.iter().find(|(known, _)| *known == name).unwrap_or_else(|| {
         panic!("{name} is not listed here");
     });
-    let mut mock = Command::new(env!("CARGO_BIN_EXE_fal-mock"));
-    let home = Folder::new(&format!("programs-{name}"));
-    // A log line is seen by a client that asks twice a second.
-    mock.args(["exec", "--queue-time", "50ms", "--run-time", "900ms", "--"])
-        .args(command)
-        .env("XDG_DATA_HOME", &home.0)
-        .env("FAL_KEY", "a-real-key:that-must-not-be-used")
-        .stdin(Stdio::null());
-    let output = mock.output().expect("the mock starts");
+    let ending = program.extension().map_or("", |ending| text(Path::new(ending)));
+    let output = under_mock(&format!("{name}-{ending}"), command);
     let said = String::from_utf8_lossy(&output.stdout);
     let complaints = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{name}: {}\n{said}\n{complaints}", output.status);
@@ -79,6 +97,19 @@ fn check(program: &Path, command: &[&str]) {
         rest = &rest[at + word.len()..];
     }
     assert!(!complaints.contains("refused"), "{name} reached for another host: {complaints}");
+}
+
+/// Runs a program under a mock of its own, with a home of its own.
+fn under_mock(name: &str, command: &[&str]) -> Output {
+    let home = Folder::new(&format!("programs-{name}"));
+    let mut mock = Command::new(env!("CARGO_BIN_EXE_fal-mock"));
+    // A log line is seen by a client that asks twice a second.
+    mock.args(["exec", "--queue-time", "50ms", "--run-time", "900ms", "--"])
+        .args(command)
+        .env("XDG_DATA_HOME", &home.0)
+        .env("FAL_KEY", "a-real-key:that-must-not-be-used")
+        .stdin(Stdio::null());
+    mock.output().expect("the mock starts")
 }
 
 /// The programs of a language, if its client is installed; in CI it must be.

@@ -57,7 +57,8 @@ fn licences(packages: &[(String, Option<String>)]) -> Vec<Problem> {
 
 /// The workspace's lints, among them the one that forbids unsafe code, hold only where asked for.
 fn shared_lints(file: &File) -> Option<Problem> {
-    let is_member = file.path.ends_with("/Cargo.toml") && !file.path.contains("/fuzz/");
+    let is_apart = file.path.contains("/fuzz/") || file.path.starts_with("tests/clients/");
+    let is_member = file.path.ends_with("/Cargo.toml") && !is_apart;
     let has_lints = file.text.split("[lints]").nth(1).is_some_and(|rest| {
         rest.lines()
             .take_while(|line| !line.starts_with('['))
