@@ -31,7 +31,7 @@ fn node_programs_run_as_they_are() {
     for source in &sources {
         let program = folder.join(source.file_name().expect("it is a file"));
         fs::copy(source, &program).expect("there is room");
-        check(&program, &["node", text(&program)]);
+        check(&program, &["node", WEBSOCKET_FLAG, text(&program)]);
     }
     assert_eq!(sources.len(), EXPECTED.len() - ONLY_IN_PYTHON.len());
 }
@@ -74,6 +74,9 @@ const EXPECTED: [(&str, &[&str]); 10] = [
     ("upload", &["https://v3.fal.media/files/"]),
     ("webhook", &["IN_QUEUE", "OK"]),
 ];
+
+/// Before version 22 Node.js has WebSockets only with this flag, and later ones take it too.
+const WEBSOCKET_FLAG: &str = "--experimental-websocket";
 
 const ONLY_IN_PYTHON: [&str; 2] = ["asynchronous", "webhook"];
 const ONLY_IN_NODE: [&str; 0] = [];
