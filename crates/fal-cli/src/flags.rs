@@ -487,7 +487,7 @@ pub(crate) struct Proxy {
     #[arg(long, conflicts_with_all = ["require_header", "auth_url"])]
     pub(crate) anonymous: bool,
 
-    /// Let pages of this origin call, such as https://app.example; may be repeated [default: pages that come
+    /// Let pages of this origin call, such as `https://app.example`; may be repeated [default: pages that come
     /// from the proxy's own address]
     #[arg(long = "origin", value_name = "ORIGIN", value_parser = origin)]
     pub(crate) origins: Vec<String>,
