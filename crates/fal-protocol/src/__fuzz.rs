@@ -346,6 +346,15 @@ mod tests {
         assert!(count > 3, "there are too few seeds");
     }
 
+    #[test]
+    fn seeds_of_parsers() {
+        seeds("sse", super::sse);
+        seeds("endpoint", super::endpoint);
+        seeds("api_error", super::api_error);
+        seeds("status", super::status);
+        seeds("target", super::target);
+    }
+
     #[cfg(feature = "realtime")]
     #[test]
     fn seeds_of_frames() {
