@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::tidy(),
         ["purity"] => purity::purity(),
         ["bench"] => bench("cpu", &[]),
+        ["bench", "validation"] => bench("validation", &[]),
         ["bench", "upload"] => bench("upload", &[]),
         ["bench", "upload", mib] => bench("upload", &["--", mib]),
         ["setup"] => setup::setup(Missing::Fatal),
@@ -59,5 +60,7 @@ usage: cargo xtask TASK
   bench   CPU of mock and client beside bare hyper, as ratios
   bench upload [MIB]
           throughput and memory of a large upload beside bare hyper
+  bench validation
+          inputs validated per second beside the crate jsonschema
   setup   installs the pinned packages of the tests with official clients
 ";

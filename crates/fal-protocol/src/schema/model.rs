@@ -81,6 +81,11 @@ impl ModelSchema {
         &self.nodes[id.0 as usize]
     }
 
+    /// As [`text`](Self::text), without finding out whether characters begin and end there.
+    pub(super) fn bytes(&self, text: Text) -> &[u8] {
+        &self.text.as_bytes()[text.start as usize..text.end as usize]
+    }
+
     pub(super) fn text(&self, text: Text) -> &str {
         &self.text[text.start as usize..text.end as usize]
     }
@@ -524,8 +529,8 @@ pub(super) struct ArrayRules {
 pub(super) struct ObjectRules {
     /// In the order that fal shows them.
     pub(super) fields: Box<[FieldRule]>,
-    /// Positions in `fields`, by length of the name and then by its bytes: lengths settle most comparisons.
-    pub(super) by_name: Box<[u32]>,
+    /// The names of `fields`, in the order of their bytes.
+    pub(super) by_name: Box<[FieldName]>,
     pub(super) required_count: u32,
     /// Required, but not among the fields.
     pub(super) required_elsewhere: Box<[Text]>,
@@ -535,16 +540,66 @@ pub(super) struct ObjectRules {
 }
 
 impl ObjectRules {
-    pub(super) fn field(&self, model: &ModelSchema, name: &str) -> Option<&FieldRule> {
-        let at = self
-            .by_name
-            .binary_search_by(|at| {
-                let text = self.fields[*at as usize].name;
-                let length = (text.end - text.start) as usize;
-                length.cmp(&name.len()).then_with(|| model.text(text).cmp(name))
-            })
-            .ok()?;
-        Some(&self.fields[self.by_name[at] as usize])
+    /// The rule for a field, searched from `cursor` on, which is moved behind it.
+    ///
+    /// Maps give their fields sorted, so a walk over one of them is a merge. If another crate asks
+    /// serde_json to keep insertion order, or the next one is far, the search is a binary one.
+    #[inline]
+    pub(super) fn field(
+        &self,
+        model: &ModelSchema,
+        name: &str,
+        cursor: &mut usize,
+    ) -> Option<&FieldRule> {
+        let start = name_start(name.as_bytes());
+        let order = |other: &FieldName| {
+            other
+                .start
+                .cmp(&start)
+                .then_with(|| model.bytes(self.fields[other.at as usize].name).cmp(name.as_bytes()))
+        };
+        let is_behind = cursor.checked_sub(1).is_some_and(|at| order(&self.by_name[at]).is_ge());
+        let from = if is_behind { 0 } else { *cursor };
+        let near = if is_behind { 0 } else { FIELDS_SCANNED_MAX };
+        let ahead = &self.by_name[from..];
+        let steps = ahead.iter().take(near).take_while(|other| order(other).is_lt()).count();
+        let steps = match steps == near {
+            true => {
+                near + ahead.get(near..).map_or(0, |far| far.partition_point(|o| order(o).is_lt()))
+            }
+            false => steps,
+        };
+        *cursor = from + steps.min(ahead.len());
+        let found = self.by_name.get(*cursor).filter(|other| order(other).is_eq())?;
+        *cursor += 1;
+        Some(&self.fields[found.at as usize])
+    }
+}
+
+/// A field's name as the search sees it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FieldName {
+    /// The name's first bytes, which settle most comparisons.
+    start: u64,
+    /// The position in `fields`.
+    pub(super) at: u32,
+}
+
+impl FieldName {
+    pub(super) fn new(name: &str, at: u32) -> Self {
+        Self { start: name_start(name.as_bytes()), at }
+    }
+}
+
+/// The first eight bytes as a number that sorts like them; what is missing counts as zeros.
+#[inline]
+fn name_start(name: &[u8]) -> u64 {
+    match name.first_chunk() {
+        Some(start) => u64::from_be_bytes(*start),
+        None => {
+            let bytes = name.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+            if name.is_empty() { 0 } else { bytes << (64 - 8 * name.len()) }
+        }
     }
 }
 
@@ -582,6 +637,9 @@ const REFERENCES_MAX: usize = 32;
 
 /// Schemas looked at to find out whether null is allowed; circles of unions end here.
 const NULL_STEPS_MAX: usize = 256;
+
+/// Fields passed over one by one before the search becomes a binary one.
+const FIELDS_SCANNED_MAX: usize = 16;
 
 /// Lists of choices up to this length are searched one by one.
 const CHOICES_SCANNED_MAX: usize = 12;

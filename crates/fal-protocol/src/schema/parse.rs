@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use super::defect::{Defect, DefectKind};
 use super::model::{
-    ArrayRules, Choices, Dialect, FieldRule, ModelSchema, Node, NodeId, Notes, NumberRules,
-    ObjectRules, RestRule, SizeBounds, StringRules, Text, Types, Union,
+    ArrayRules, Choices, Dialect, FieldName, FieldRule, ModelSchema, Node, NodeId, Notes,
+    NumberRules, ObjectRules, RestRule, SizeBounds, StringRules, Text, Types, Union,
 };
 use super::number::Num;
 use super::pattern::Pattern;
@@ -466,11 +466,9 @@ impl<'a> Loader<'a> {
         }
         let properties = read.properties.unwrap_or(&empty);
         self.sort_fields(&mut fields, read.order.as_deref());
-        let mut by_name: Vec<u32> = (0..).take(fields.len()).collect();
-        by_name.sort_unstable_by_key(|at| {
-            let name = fields[*at as usize].0;
-            (name.len(), name)
-        });
+        let mut by_name: Vec<FieldName> =
+            (0..).zip(&fields).map(|(at, (name, _))| FieldName::new(name, at)).collect();
+        by_name.sort_unstable_by_key(|name| fields[name.at as usize].0);
         let mut elsewhere: Vec<&str> =
             read.required.iter().copied().filter(|name| !properties.contains_key(*name)).collect();
         elsewhere.sort_unstable();

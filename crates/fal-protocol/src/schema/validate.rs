@@ -230,9 +230,9 @@ impl<'a> Checker<'a> {
         fields: &Map<String, Value>,
         depth: usize,
     ) -> bool {
-        let mut required = 0;
+        let (mut required, mut cursor) = (0, 0);
         for (name, value) in fields {
-            let fits = match (rules.field(self.model, name), rules.rest) {
+            let fits = match (rules.field(self.model, name, &mut cursor), rules.rest) {
                 (Some(rule), _) => {
                     required += u32::from(rule.is_required);
                     (rule.is_null_absent && value.is_null() && self.is_lax())
@@ -408,8 +408,9 @@ impl<'a> Checker<'a> {
         if matches!(rules.rest, RestRule::Anything) {
             return;
         }
+        let mut cursor = 0;
         for (name, given) in fields {
-            if rules.field(model, name).is_some() {
+            if rules.field(model, name, &mut cursor).is_some() {
                 continue;
             }
             let trail = trail.then(Step::Name(name));
