@@ -40,7 +40,7 @@ pub use fal_protocol::wire::Close;
 
 use crate::client::{Client, new_seed};
 use crate::error::Error;
-use crate::socket::{CHANNEL_ROOM, Question, SocketMachine, run};
+use crate::socket::{CHANNEL_ROOM, Question, SocketMachine, poll_told, run};
 use crate::{ApiError, ProtocolError};
 
 /// A session to be configured; [`start`](Self::start) it.
@@ -286,15 +286,7 @@ impl Realtime {
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<RealtimeEvent>> {
-        loop {
-            return match std::task::ready!(self.events.poll_recv(cx)) {
-                None => Poll::Ready(None),
-                Some(event) => match RealtimeEvent::of(event) {
-                    Some(event) => Poll::Ready(Some(event)),
-                    None => continue,
-                },
-            };
-        }
+        poll_told(&mut self.events, cx, RealtimeEvent::of)
     }
 }
 

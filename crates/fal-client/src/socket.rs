@@ -300,6 +300,22 @@ impl Open {
     }
 }
 
+/// The next event of the task that callers are told of; `None` once the task is over.
+pub(crate) fn poll_told<E, T>(
+    events: &mut mpsc::Receiver<E>,
+    cx: &mut Context<'_>,
+    told: impl Fn(E) -> Option<T>,
+) -> Poll<Option<T>> {
+    loop {
+        let Some(event) = std::task::ready!(events.poll_recv(cx)) else {
+            return Poll::Ready(None);
+        };
+        if let Some(event) = told(event) {
+            return Poll::Ready(Some(event));
+        }
+    }
+}
+
 /// Events that wait for their taker in the task, besides those in the channel: what one message of the
 /// peer leads to is seldom more than one.
 const EVENTS_WAITING_MAX: usize = 8;

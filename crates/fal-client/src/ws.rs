@@ -49,7 +49,7 @@ use crate::output::Output;
 use crate::plan::{OnUpdate, tell};
 use crate::prepare::{Prepare, PrepareStep};
 use crate::run::RUN_DEADLINE_DEFAULT;
-use crate::socket::{CHANNEL_ROOM, SocketMachine, run};
+use crate::socket::{CHANNEL_ROOM, SocketMachine, poll_told, run};
 use crate::stream::StreamItem;
 
 /// A connection to be configured.
@@ -247,15 +247,7 @@ impl WsRuns {
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<WsEvent>> {
-        loop {
-            return match std::task::ready!(self.events.poll_recv(cx)) {
-                None => Poll::Ready(None),
-                Some(event) => match WsEvent::of(event) {
-                    Some(event) => Poll::Ready(Some(event)),
-                    None => continue,
-                },
-            };
-        }
+        poll_told(&mut self.events, cx, WsEvent::of)
     }
 }
 
