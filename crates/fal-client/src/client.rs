@@ -111,7 +111,10 @@ impl Client {
         Upload::new(self.clone(), source.into())
     }
 
-    /// Fetches a file that an output names. Takes data URIs too. Sends no credentials.
+    /// Fetches a file that an output names: an address, a data URI, or a reference to a [`MediaFile`] or to one
+    /// of the types of [`media`](crate::media). Sends no credentials.
+    ///
+    /// [`MediaFile`]: crate::MediaFile
     pub fn download(&self, url: impl Into<String>) -> Download {
         Download::new(self.clone(), url.into())
     }

@@ -26,7 +26,7 @@ use crate::transport::{Answer, ChunkStream, Exchange};
 /// # let mock = fal_mock::MockFal::builder().instant().start().await?;
 /// # let client = fal_client::Client::builder().base_url(mock.url()).key("id:secret").build()?;
 /// let output = client.run("fal-ai/flux/dev").input(serde_json::json!({ "prompt": "a cat" })).await?;
-/// let png = client.download(&output.files()[0].url).await?;
+/// let png = client.download(&output.files()[0]).await?;
 /// assert!(png.starts_with(b"\x89PNG"));
 /// # Ok(())
 /// # }

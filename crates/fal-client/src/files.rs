@@ -1,6 +1,6 @@
 use serde_json::Value;
 
-use crate::media::ending_of;
+use crate::content_type::ending_of;
 
 /// A media file that a model's output names.
 ///
@@ -36,6 +36,13 @@ impl MediaFile {
                 || self.url.strip_prefix("data:").and_then(|rest| rest.split([';', ',']).next());
             format!("{stem}.{}", ending_of(declared.or_else(inline).unwrap_or_default()))
         })
+    }
+}
+
+/// Its address.
+impl From<&MediaFile> for String {
+    fn from(file: &MediaFile) -> Self {
+        file.url.clone()
     }
 }
 

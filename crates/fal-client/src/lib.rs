@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod client;
+mod content_type;
 mod credentials;
 mod download;
 mod drive;
@@ -14,7 +15,6 @@ mod input;
 #[cfg(feature = "login")]
 pub mod login;
 mod machines;
-mod media;
 mod output;
 mod plan;
 pub mod platform;
@@ -60,6 +60,7 @@ pub use fal_protocol::error::{
 };
 pub use fal_protocol::hosts::{Host, Hosts};
 pub use fal_protocol::lifecycle::{Acl, Decision, Expires, Lifecycle};
+pub use fal_protocol::media;
 pub use fal_protocol::options::{
     PLATFORM_ATTEMPTS_MAX, PlatformRetries, Priority, RetryBudgets, Tags,
 };

@@ -16,13 +16,12 @@ use crate::files::{self, MediaFile};
 /// # let mock = fal_mock::MockFal::builder().instant().start().await?;
 /// # let client = fal_client::Client::builder().base_url(mock.url()).key("id:secret").build()?;
 /// #[derive(serde::Deserialize)]
-/// struct Images { images: Vec<Image> }
-/// #[derive(serde::Deserialize)]
-/// struct Image { url: String }
+/// struct Images { images: Vec<fal_client::media::Image> }
 ///
 /// let output = client.run("fal-ai/flux/dev").input(serde_json::json!({ "prompt": "a cat" })).await?;
 /// let typed: Images = output.json()?;
-/// assert!(typed.images[0].url.starts_with("http"));
+/// let png = client.download(&typed.images[0]).await?;
+/// assert_eq!((&png[..4], typed.images[0].width), (&b"\x89PNG"[..], Some(1024)));
 /// assert!(output.request_id().is_some());
 /// # Ok(())
 /// # }

@@ -13,6 +13,7 @@ pub mod headers;
 pub mod hosts;
 pub mod lifecycle;
 pub mod machine;
+pub mod media;
 pub mod options;
 pub mod platform;
 pub mod proxy;

@@ -10,12 +10,12 @@ use fal_protocol::wire::Body;
 
 use super::source::{Look, UploadSource};
 use crate::client::{Client, new_seed};
+use crate::content_type::content_type_of;
 use crate::drive::{Driver, now};
 use crate::error::Error;
 use crate::event::Event;
 use crate::input::FileInput;
 use crate::machines::Step;
-use crate::media::content_type_of;
 use crate::transport::Source;
 
 /// How a file goes out, where it differs from the core's defaults.
