@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use fal_protocol::media;
 use fal_protocol::rand::SplitMix64;
 use fal_protocol::schema::{DefectKind, Dialect, Mode, ModelSchema};
 use serde_json::{Map, Value, json};
@@ -52,6 +53,10 @@ fn check_modes(model: &ModelSchema, input: &Value, context: &dyn Fn() -> String)
             assert_eq!(problem.to_json()["loc"][0], "body", "{}", context());
         }
     }
+    for mode in [Mode::AsFal, Mode::Lenient] {
+        let review = model.review(input, mode);
+        assert_eq!(review.is_valid(), model.is_valid(input, mode), "{review} {}", context());
+    }
     let completed = model.complete(input);
     assert_eq!(model.complete(&completed), completed, "{}", context());
     let has_bad_default = model.defects().iter().any(|d| d.kind == DefectKind::DefaultMismatch);
@@ -87,6 +92,85 @@ fn every_published_document_loads() {
     println!("{documents} documents, {defects} defects, {bad_examples} examples that do not fit");
     // All 10,848 examples of the catalogue but a handful are good; a broken validator refuses many more.
     assert!(bad_examples * 20 <= documents.max(1), "{bad_examples} in {documents} documents");
+}
+
+/// Two letters swapped in the name of any field, or in any choice, are told with the right one.
+#[test]
+fn slips_are_understood_in_every_document() {
+    let (mut slips, mut understood) = (0, 0);
+    for (name, document) in own_documents().into_iter().chain(corpus()) {
+        let model = ModelSchema::from_value(&document).unwrap_or_else(|e| panic!("{name}: {e}"));
+        for field in model.input().resolved().fields() {
+            let Some(slip) = swap(field.name) else { continue };
+            if model.input().resolved().fields().any(|field| field.name == slip) {
+                continue;
+            }
+            let review = model.review(&json!({ slip.clone(): null }), Mode::AsFal);
+            let told = |path: &str, suggestion: &str| {
+                let all = review.problems.iter().chain(&review.warnings);
+                all.clone().any(|f| &*f.path == path && f.suggestion.as_deref() == Some(suggestion))
+            };
+            slips += 1;
+            understood += u32::from(told(&slip, field.name) || told(field.name, &slip));
+            let choices = field.schema.resolved().choices().unwrap_or_default();
+            for choice in choices.iter().take(8) {
+                let Some(slip) = choice.as_str().and_then(swap) else { continue };
+                if choices.contains(&slip.clone().into()) {
+                    continue;
+                }
+                let review = model.review(&json!({ field.name: slip }), Mode::AsFal);
+                let is_it = |s: Option<&str>| s == Some(&choice.to_string());
+                slips += 1;
+                let mut told = review.problems.iter().filter(|f| *f.path == *field.name);
+                understood += u32::from(told.any(|f| is_it(f.suggestion.as_deref())));
+            }
+        }
+    }
+    println!("{understood} of {slips} slips are understood");
+    // Some choices are one slip away from each other: `am_adam` and `am_dama`.
+    assert!(slips > 5 && understood * 100 >= slips * 98, "{understood} of {slips}");
+}
+
+/// A text of five letters or more with two of them swapped, not the first.
+fn swap(text: &str) -> Option<String> {
+    let mut letters: Vec<char> = text.chars().collect();
+    let at = letters.len() / 2;
+    if letters.len() < 5 || letters[at] == letters[at - 1] {
+        return None;
+    }
+    letters.swap(at, at - 1);
+    Some(letters.into_iter().collect())
+}
+
+/// What documents show as files can be read as files.
+#[test]
+fn files_in_examples_are_read() {
+    let mut files = 0;
+    for (name, document) in corpus() {
+        let model = ModelSchema::from_value(&document).unwrap_or_else(|e| panic!("{name}: {e}"));
+        for field in model.output().resolved().fields() {
+            for example in field.schema.examples() {
+                count_files(example, &mut files, &name);
+            }
+        }
+    }
+    println!("{files} files in examples");
+}
+
+#[track_caller]
+fn count_files(value: &Value, files: &mut u32, name: &str) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| count_files(item, files, name)),
+        Value::Object(fields) if fields.get("url").is_some_and(Value::is_string) => {
+            *files += 1;
+            let file: media::Video =
+                serde_json::from_value(value.clone()).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let back = serde_json::to_value(&file).expect("it was JSON");
+            assert_eq!(back.as_object().map(Map::len), Some(fields.len()), "{name}");
+        }
+        Value::Object(fields) => fields.values().for_each(|field| count_files(field, files, name)),
+        _ => {}
+    }
 }
 
 /// The documents in the folder that `FAL_OPENAPI_CORPUS` names, else beside the workspace; none without.

@@ -1,7 +1,7 @@
 //! `schema`: what a model takes and gives.
 
 use fal_client::platform::Document;
-use fal_protocol::schema::{Field, ModelSchema, Schema, Types};
+use fal_protocol::schema::{Field, ModelSchema, Schema};
 use serde_json::Value;
 
 use crate::connect;
@@ -78,14 +78,14 @@ fn add_fields(table: &mut Table, prefix: &str, schema: Schema<'_>, is_input: boo
         let default = default.map(|value| format!("[{}]", shown_value(value))).unwrap_or_default();
         let mut rest = default;
         if is_input {
-            for part in [allowed(schema), about(schema)] {
+            for part in [schema.limits_in_words(), about(schema)] {
                 if !part.is_empty() {
                     rest.push_str(if rest.is_empty() { "" } else { "  " });
                     rest.push_str(&part);
                 }
             }
         }
-        table.row([&*shown, &kinds(schema), &rest]);
+        table.row([&*shown, &schema.types_in_words(), &rest]);
         if depth < DEPTH_MAX
             && let Some((inner, suffix)) = inner(schema)
         {
@@ -115,103 +115,6 @@ fn inner(schema: Schema<'_>) -> Option<(Schema<'_>, &'static str)> {
     })
 }
 
-/// The types of a field: `integer`, `string | null`, `list of Image`.
-fn kinds(schema: Schema<'_>) -> String {
-    let mut words = Vec::new();
-    add_kinds(&mut words, schema, 0);
-    words.dedup();
-    words.join(" | ")
-}
-
-fn add_kinds(words: &mut Vec<String>, schema: Schema<'_>, depth: usize) {
-    let own_format = schema.format();
-    let schema = schema.resolved();
-    if schema.alternatives().len() > 0 && depth < DEPTH_MAX {
-        schema.alternatives().for_each(|inner| add_kinds(words, inner, depth + 1));
-        return;
-    }
-    let types = schema.types();
-    if types == Types::ANY {
-        return words.push("anything".to_owned());
-    }
-    let format = own_format.or_else(|| schema.format());
-    for (kind, word) in [
-        (Types::STRING, if format == Some("uri") { "url" } else { "string" }),
-        (Types::INTEGER, "integer"),
-        (Types::NUMBER, "number"),
-        (Types::BOOLEAN, "boolean"),
-        (Types::ARRAY, "list"),
-        (Types::OBJECT, "object"),
-        (Types::NULL, "null"),
-    ] {
-        // A number may be an integer too, which need not be said.
-        let is_said = kind == Types::INTEGER && types.has(Types::NUMBER);
-        if !types.has(kind) || is_said {
-            continue;
-        }
-        words.push(match kind {
-            Types::ARRAY => match schema.items().filter(|_| depth < DEPTH_MAX) {
-                Some(items) => format!("list of {}", kinds_of_items(items, depth)),
-                None => "list".to_owned(),
-            },
-            Types::OBJECT => schema.component().unwrap_or(word).to_owned(),
-            _ => word.to_owned(),
-        });
-    }
-}
-
-fn kinds_of_items(items: Schema<'_>, depth: usize) -> String {
-    let mut words = Vec::new();
-    add_kinds(&mut words, items, depth + 1);
-    words.dedup();
-    if words.len() > 1 { format!("({})", words.join(" | ")) } else { words.concat() }
-}
-
-/// What values may be: choices, ranges, lengths.
-fn allowed(schema: Schema<'_>) -> String {
-    let mut parts = Vec::new();
-    add_allowed(&mut parts, schema, 0);
-    parts.dedup();
-    parts.join("; ")
-}
-
-fn add_allowed(parts: &mut Vec<String>, schema: Schema<'_>, depth: usize) {
-    let schema = schema.resolved();
-    if depth < DEPTH_MAX {
-        schema.alternatives().for_each(|inner| add_allowed(parts, inner, depth + 1));
-    }
-    if let Some(choices) = schema.choices() {
-        let shown: Vec<String> = choices.iter().take(CHOICES_MAX).map(shown_value).collect();
-        let more = choices.len().saturating_sub(shown.len());
-        let more = if more > 0 { format!(", and {more} more") } else { String::new() };
-        parts.push(shown.join(", ") + &more);
-    }
-    let bounds = schema.bounds();
-    match (&bounds.minimum, &bounds.maximum) {
-        (Some(min), Some(max)) => parts.push(format!("{min} to {max}")),
-        (Some(min), None) => parts.push(format!("{min} or more")),
-        (None, Some(max)) => parts.push(format!("{max} or less")),
-        (None, None) => {}
-    }
-    if let Some(above) = &bounds.above {
-        parts.push(format!("above {above}"));
-    }
-    if let Some(below) = &bounds.below {
-        parts.push(format!("below {below}"));
-    }
-    if let Some(step) = &bounds.multiple_of {
-        parts.push(format!("a multiple of {step}"));
-    }
-    for (size, what) in [(schema.length(), "characters"), (schema.items_count(), "elements")] {
-        match (size.min, size.max) {
-            (0, None) => {}
-            (0, Some(max)) => parts.push(format!("up to {max} {what}")),
-            (min, None) => parts.push(format!("{min} {what} or more")),
-            (min, Some(max)) => parts.push(format!("{min} to {max} {what}")),
-        }
-    }
-}
-
 /// The first line of the author's words, cut.
 fn about(schema: Schema<'_>) -> String {
     let text = schema.description().or_else(|| schema.resolved().description());
@@ -229,8 +132,6 @@ fn shown_value(value: &Value) -> String {
 
 /// How far objects inside objects are looked into. Models nest three deep.
 const DEPTH_MAX: usize = 3;
-/// Choices that are listed: the longest lists are of voices, and have hundreds.
-const CHOICES_MAX: usize = 24;
 /// How much of the author's words fits beside the rest.
 const ABOUT_CHARS_MAX: usize = 72;
 

@@ -30,6 +30,7 @@
 //! | load | [`ModelSchema::parse`], [`parse_dump`], [`ModelSchema::from_value`] |
 //! | look | [`ModelSchema::input`], [`Schema::fields`], [`ModelSchema::defects`] |
 //! | check | [`ModelSchema::is_valid`], [`ModelSchema::validate`] |
+//! | explain | [`ModelSchema::review`], [`Schema::types_in_words`], [`Schema::limits_in_words`] |
 //! | complete | [`ModelSchema::complete`] |
 //!
 //! Everything here is total and bounded: [`NODES_MAX`], [`SCHEMA_DEPTH_MAX`], [`DEFECTS_MAX`] for
@@ -39,14 +40,17 @@ mod accepts;
 mod complete;
 mod defect;
 mod model;
+mod nearest;
 mod number;
 mod parse;
 mod path;
 mod pattern;
 mod problem;
+mod review;
 #[cfg(test)]
 mod tests;
 mod validate;
+mod words;
 
 pub use defect::{Defect, DefectKind};
 pub use model::{Dialect, Field, ModelSchema, NumberBounds, Rest, Schema, SizeBounds, Types};
@@ -55,4 +59,6 @@ pub use parse::{
 };
 pub use pattern::{PATTERN_ATOMS_MAX, PATTERN_SUBJECT_BYTES_MAX};
 pub use problem::{ECHO_BYTES_MAX, Problem, ProblemKind};
+pub use review::{Finding, Review};
 pub use validate::{DEPTH_MAX, Mode, PROBLEMS_MAX, Report, WORK_MAX};
+pub use words::CHOICES_IN_WORDS_MAX;

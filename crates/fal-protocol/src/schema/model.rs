@@ -535,6 +535,8 @@ pub(super) struct ObjectRules {
     /// Required, but not among the fields.
     pub(super) required_elsewhere: Box<[Text]>,
     pub(super) rest: RestRule,
+    /// The document says that other fields are taken, and not merely nothing about them.
+    pub(super) is_open: bool,
     /// A file, in whose place the service also takes its bare URL.
     pub(super) is_file: bool,
 }

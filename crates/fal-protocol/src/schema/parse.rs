@@ -491,6 +491,7 @@ impl<'a> Loader<'a> {
             required_count: u32::try_from(required).expect("there are fewer fields than nodes"),
             required_elsewhere: elsewhere.iter().map(|name| self.append(name)).collect(),
             rest,
+            is_open: read.rest == Some(&Value::Bool(true)),
             is_file,
             fields,
         }))

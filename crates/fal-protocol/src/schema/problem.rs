@@ -510,7 +510,7 @@ fn cut(text: &mut String, bytes_max: usize) {
 }
 
 /// The last place at or before `at` where a character begins.
-fn start_of_char(text: &str, at: usize) -> usize {
+pub(super) fn start_of_char(text: &str, at: usize) -> usize {
     (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
 

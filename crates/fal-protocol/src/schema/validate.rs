@@ -151,7 +151,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Pays for one visit. After the limit everything is accepted quickly, and the whole answer void.
-    fn pay(&mut self, depth: usize) -> bool {
+    pub(super) fn pay(&mut self, depth: usize) -> bool {
         match self.work.checked_sub(1) {
             Some(rest) if depth < DEPTH_MAX => {
                 self.work = rest;
