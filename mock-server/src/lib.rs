@@ -7,16 +7,24 @@ mod load;
 mod mock;
 pub mod model;
 mod render;
+mod tenant;
 mod tls;
+mod world;
 
-pub use self::http::{Refused, Seen};
+pub use self::http::Refused;
 pub use load::Source;
 pub use mock::{Builder, MockFal};
+pub use tenant::{Clock, ClockView, Tenant};
 pub use tls::data_dir;
+pub use world::{
+    ClockMode, SCALE_MAX, SCALE_MIN, Seen, Settings, TENANT_IDLE_MAX, TENANTS_MAX, TenantError,
+    TenantView,
+};
 
 /// Tests move mocks between tasks and share them.
 const _: () = {
     const fn is_shareable<T: Send + Sync>() {}
     is_shareable::<MockFal>();
     is_shareable::<model::Model>();
+    is_shareable::<Tenant>();
 };

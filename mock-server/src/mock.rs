@@ -10,18 +10,22 @@ use std::time::{Duration, SystemTime};
 use tokio::task::JoinHandle;
 
 use crate::environment::Environment;
-use crate::http::{self, Gate, Refused, Seen, Shared, Spool};
+use crate::http::{self, Gate, Limits, Refused, Shared, Spool};
 use crate::load::Source;
 use crate::model::{
-    Catalog, Config, Control, Counters, DeliveryView, Door, Failure, FileView, JobView, Loaded,
-    Model, RealtimeConfig, RequestId, RetryProfile, SessionView, WebhookHosts, WebhookLayout,
+    Catalog, Config, Control, Counters, DeliveryView, Failure, FileView, JobView, Loaded,
+    RealtimeConfig, RequestId, RetryProfile, SessionView, TenantId, WebhookHosts, WebhookLayout,
 };
+use crate::tenant::Tenant;
+use crate::world::{ClockMode, Seen, Settings, Start, TenantError, Worlds};
 
 /// A running mock. Everything is its own: mocks in one process do not meet.
 ///
 /// It runs on the tokio runtime that started it, and stops when it is dropped.
 pub struct MockFal {
     shared: Arc<Shared>,
+    /// The first one.
+    tenant: Tenant,
     address: SocketAddr,
     catalog: Arc<Catalog>,
     loaded: Loaded,
@@ -43,6 +47,8 @@ impl MockFal {
     pub fn builder() -> Builder {
         Builder {
             config: Config::default(),
+            clock: ClockMode::Real,
+            start: None,
             documents: Vec::new(),
             prices: Vec::new(),
             host: IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -86,68 +92,78 @@ impl MockFal {
     /// Every job that it keeps, the oldest first.
     #[must_use]
     pub fn jobs(&self) -> Vec<JobView> {
-        self.shared.with_model(|model, now| {
-            model.handle_timeout(now);
-            model.jobs()
-        })
+        self.tenant.jobs()
     }
 
     /// One job.
     #[must_use]
     pub fn job(&self, request_id: RequestId) -> Option<JobView> {
-        self.shared.with_model(|model, now| {
-            model.handle_timeout(now);
-            model.job(request_id)
-        })
+        self.tenant.job(request_id)
     }
 
     /// The last deliveries to webhooks, the oldest first, up to 10,000.
     #[must_use]
     pub fn deliveries(&self) -> Vec<DeliveryView> {
-        self.shared.with_model(|model, now| {
-            model.handle_timeout(now);
-            model.deliveries()
-        })
+        self.tenant.deliveries()
     }
 
     /// Every file that it keeps, the oldest first. Addresses lead through the door of the path.
     #[must_use]
     pub fn files(&self) -> Vec<FileView> {
-        let door = Door::Prefix { is_secure: false, authority: self.address.to_string().into() };
-        self.shared.with_model(|model, now| {
-            model.handle_timeout(now);
-            model.files(&door)
-        })
+        self.tenant.files()
     }
 
     /// The open sessions, the oldest first.
     #[must_use]
     pub fn sessions(&self) -> Vec<SessionView> {
-        self.shared.with_model(|model, now| {
-            model.handle_timeout(now);
-            model.sessions()
-        })
+        self.tenant.sessions()
     }
 
     /// How many submits it has accepted.
     #[must_use]
     pub fn submits(&self) -> u64 {
-        self.counters().submits
+        self.tenant.submits()
     }
 
     /// What has happened since the start.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        self.shared.with_model(|model, now| {
-            model.handle_timeout(now);
-            model.counters().clone()
-        })
+        self.tenant.counters()
     }
 
-    /// The last requests, the oldest first, up to 10,000.
+    /// The last requests, the oldest first, up to 10,000. What was for none of fal's hosts is among them.
     #[must_use]
     pub fn requests(&self) -> Vec<Seen> {
-        self.shared.seen()
+        self.tenant.requests()
+    }
+
+    /// Its clock.
+    pub const fn clock(&self) -> crate::Clock<'_> {
+        self.tenant.clock()
+    }
+
+    /// Whoever calls with a key that is no other tenant's. The methods of the mock about jobs, files, requests and
+    /// time are about this one.
+    pub const fn first_tenant(&self) -> &Tenant {
+        &self.tenant
+    }
+
+    /// Makes a tenant, as [`Self::tenant_with`] does, that differs from the first one by its key alone.
+    ///
+    /// # Panics
+    /// When there are [`TENANTS_MAX`](crate::TENANTS_MAX).
+    pub fn tenant(&self) -> Tenant {
+        self.tenant_with(&Settings::default()).expect("there are few tenants")
+    }
+
+    /// Makes a tenant: its key selects a world of its own, with jobs, files, clock and journal, so that tests which share
+    /// a mock do not meet. It ends when it is dropped.
+    ///
+    /// # Errors
+    /// When name or key are taken or have a wrong form, or there are too many tenants.
+    pub fn tenant_with(&self, settings: &Settings) -> Result<Tenant, TenantError> {
+        let (id, key) = self.shared.add_tenant(settings)?;
+        Ok(Tenant::new(Arc::clone(&self.shared), self.address, id, Some(key)))
     }
 
     /// The certificate, as PEM, that clients must trust to reach the mock by TLS.
@@ -188,7 +204,7 @@ impl MockFal {
     /// Does something to the service. Returns whether it named a job, a file or a session to which that could
     /// happen.
     pub fn control(&self, control: Control) -> bool {
-        self.shared.with_model(|model, now| model.handle_control(now, control))
+        self.tenant.control(control)
     }
 
     /// Stops it and waits until its port is free.
@@ -222,6 +238,8 @@ impl fmt::Debug for MockFal {
 #[must_use]
 pub struct Builder {
     config: Config,
+    clock: ClockMode,
+    start: Option<SystemTime>,
     documents: Vec<Source>,
     prices: Vec<Source>,
     host: IpAddr,
@@ -241,6 +259,18 @@ impl Builder {
     /// Everything that looks random follows from it. Default: 0.
     pub fn seed(mut self, seed: u64) -> Self {
         self.config.seed = seed;
+        self
+    }
+
+    /// How time passes, for further tenants too. Default: as everywhere.
+    pub fn clock(mut self, mode: ClockMode) -> Self {
+        self.clock = mode;
+        self
+    }
+
+    /// What the wall shows when it starts. Default: the real time.
+    pub fn start_time(mut self, wall: SystemTime) -> Self {
+        self.start = Some(wall);
         self
     }
 
@@ -411,13 +441,22 @@ impl Builder {
         }
         let catalog = Arc::clone(&self.config.catalog);
         let (listener, address) = http::bind(SocketAddr::new(self.host, self.port)).await?;
-        let now = tokio::time::Instant::now().into_std();
-        let model = Model::new(self.config, now, SystemTime::now());
+        let start = Start {
+            real: tokio::time::Instant::now().into_std(),
+            wall: self.start.unwrap_or_else(SystemTime::now),
+        };
+        let limits = Limits {
+            body_bytes: self.config.body_bytes_max,
+            upload_bytes: self.config.upload_bytes_max,
+            message_bytes: self.config.realtime.message_bytes_max,
+        };
+        let worlds = Worlds::new(self.config, self.clock, start);
         let gate = Gate::new(self.ca_dir.as_deref(), self.passthrough)?;
-        let (shared, letters) = Shared::new(model, address.to_string(), gate, spool);
+        let (shared, letters) = Shared::new(worlds, limits, address.to_string(), gate, spool);
         let server = tokio::spawn(http::serve(listener, Arc::clone(&shared)));
         let timer = tokio::spawn(Arc::clone(&shared).run_timer());
         let postman = tokio::spawn(http::deliver_all(Arc::clone(&shared), letters));
-        Ok(MockFal { shared, address, catalog, loaded, server, timer, postman })
+        let tenant = Tenant::new(Arc::clone(&shared), address, TenantId::FIRST, None);
+        Ok(MockFal { shared, tenant, address, catalog, loaded, server, timer, postman })
     }
 }

@@ -14,6 +14,13 @@ pub use script::{Runtime, Shell};
 
 use crate::tls::{make_fresh_dir, make_private_dir, replace};
 
+/// A key of the usual form that no account has. It is no secret, and differs from call to call.
+#[must_use]
+pub fn fresh_key() -> String {
+    let bits = || RandomState::new().hash_one(());
+    format!("fal-mock-{:016x}:{:016x}", bits(), bits())
+}
+
 /// Environment variables that lead a program to a mock, and the files that they name.
 ///
 /// The program keeps its code: hosts stay `queue.fal.run` and so on. Its connections to them go to the mock by

@@ -14,11 +14,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::Shared;
-use crate::model::DeliveryResult;
+use crate::model::{DeliveryResult, TenantId};
 
 /// One attempt to deliver.
 #[derive(Debug)]
 pub(crate) struct Letter {
+    pub(crate) tenant: TenantId,
     pub(crate) id: u64,
     pub(crate) url: Uri,
     pub(crate) headers: HeaderMap,
@@ -41,13 +42,13 @@ pub(crate) async fn deliver_all(shared: Arc<Shared>, mut letters: mpsc::Unbounde
 }
 
 async fn deliver(shared: Arc<Shared>, letter: Letter) {
-    let (id, time_max) = (letter.id, letter.time_max);
+    let (tenant, id, time_max) = (letter.tenant, letter.id, letter.time_max);
     let result = match tokio::time::timeout(time_max, post(letter)).await {
         Ok(Ok(status)) => DeliveryResult::Answered(status),
         Ok(Err(error)) => DeliveryResult::Failed(error.to_string().into()),
         Err(_) => DeliveryResult::Failed(format!("no answer within {time_max:?}").into()),
     };
-    shared.with_model(|model, now| model.handle_delivered(now, id, result));
+    shared.was_delivered(tenant, id, result);
 }
 
 async fn post(letter: Letter) -> Result<StatusCode, Box<dyn Error + Send + Sync>> {

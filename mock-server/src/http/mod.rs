@@ -1,6 +1,6 @@
-//! The hyper shell: sockets, the clock, and one timer around one model.
+//! The hyper shell: sockets, the real clock, and one timer around the worlds of all tenants.
 //!
-//! A request is parsed, the model is locked, asked and drained, and the lock released; no lock is held
+//! A request is parsed, the worlds are locked, asked and drained, and the lock released; no lock is held
 //! across an await, and an idle request owns neither a task nor a timer.
 
 mod accept;
@@ -37,8 +37,7 @@ pub(crate) use deliver::deliver_all;
 pub(crate) use gate::Gate;
 pub use gate::Refused;
 use receive::{Received, collect, receive};
-pub use shared::Seen;
-pub(crate) use shared::{Answer, Shared};
+pub(crate) use shared::{Answer, Limits, Shared};
 pub(crate) use spool::Spool;
 
 /// Accepts connections until dropped; dropping closes them all.
@@ -148,9 +147,10 @@ async fn respond(
             .with_door(entry.door);
         return Ok(websocket::shake_hands(&shared, &after, upgrade, request));
     }
+    let receiving = shared.receiving();
     let received = match model::is_upload(&parts.method, entry.host, entry.path) {
         true => receive(incoming, &shared).await,
-        false => collect(incoming, shared.body_bytes_max()).await,
+        false => collect(incoming, shared.limits().body_bytes).await,
     };
     let received = match received {
         Ok(received) => received,
@@ -171,7 +171,9 @@ async fn respond(
         Received::Memory(body) => request.with_body(body),
         Received::Spooled(body) => request.with_spooled(body),
     };
-    let mut response = match shared.exchange(request) {
+    let answer = shared.exchange(request);
+    drop(receiving);
+    let mut response = match answer {
         Answer::Now(response) => response.map(Body::whole),
         Answer::Stream(response) => response,
         Answer::Pieces(response) => response.map(Body::pieces),
@@ -187,9 +189,11 @@ async fn respond(
 /// Encodes the file that a download is about to ask for: that takes milliseconds, and others would wait
 /// for the lock meanwhile.
 async fn make(shared: &Arc<Shared>, path: &str) {
-    let Some((key, media)) = shared.with_model(|model, _| model.unmade(path)) else { return };
+    let tenant = model::tenant_of_file(path).unwrap_or_default();
+    let unmade = shared.with_world(tenant, |world, _| world.model.unmade(path)).flatten();
+    let Some((key, media)) = unmade else { return };
     if let Ok(bytes) = tokio::task::spawn_blocking(move || media.make().into_boxed_slice()).await {
-        shared.with_model(|model, now| model.handle_made(now, key, bytes.into()));
+        shared.with_model(tenant, |model, now| model.handle_made(now, key, bytes.into()));
     }
 }
 

@@ -62,7 +62,7 @@ pub(super) async fn receive(
     mut incoming: Incoming,
     shared: &Arc<Shared>,
 ) -> Result<Received, Unread> {
-    let bytes_max = shared.upload_bytes_max();
+    let bytes_max = shared.limits().upload_bytes;
     if incoming.size_hint().lower() > bytes_max {
         return Err(Unread::TooLong);
     }
@@ -113,7 +113,7 @@ impl FileBody {
             None => shared.spool().writer().map_err(Unread::Disk)?,
         };
         while writer.reserve(self.batch_bytes).is_err() {
-            if !shared.with_model(|model, now| model.handle_spool_full(now)) {
+            if !shared.make_room() {
                 return Err(Unread::NoRoom);
             }
         }

@@ -1,9 +1,10 @@
-//! The model behind its lock, those who wait for it, and its timer.
+//! The worlds behind their lock, those who wait for them, and their timer.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use http::{Method, StatusCode};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -14,7 +15,10 @@ use super::deliver::Letter;
 use super::gate::Gate;
 use super::spool::Spool;
 use super::websocket::Said;
-use crate::model::{Frame, Head, Model, Output, Request, Response};
+use crate::model::{
+    Control, DeliveryResult, Frame, Head, Model, Output, Request, Response, TenantId,
+};
+use crate::world::{Settings, Start, TenantError, World, Worlds};
 
 /// What all connections and the timer share.
 #[derive(Debug)]
@@ -22,47 +26,41 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// Wakes the timer when something is due earlier than it knows.
     earlier: Notify,
+    /// Tells those who move a clock that a delivery has ended.
+    delivered: Notify,
+    /// Requests whose bodies are being received.
+    receiving: AtomicUsize,
     listening: Box<str>,
-    body_bytes_max: usize,
-    upload_bytes_max: u64,
+    limits: Limits,
     spool: Arc<Spool>,
     gate: Gate,
-    message_bytes_max: usize,
+}
+
+/// How long what comes in may be, whoever sends it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) body_bytes: usize,
+    pub(crate) upload_bytes: u64,
+    pub(crate) message_bytes: usize,
 }
 
 #[derive(Debug)]
 struct State {
-    model: Model,
+    worlds: Worlds,
     last_exchange: u64,
     waiting: BTreeMap<u64, Waiting>,
-    /// Deliveries to be made. The model has at most one for each that it remembers.
+    /// Deliveries to be made. A model has at most one for each that it remembers.
     post: mpsc::UnboundedSender<Letter>,
     /// When the timer wakes by itself.
     alarm: Option<Instant>,
-    seen: VecDeque<Seen>,
-    /// The number of the last entry.
-    seen_last: u64,
 }
 
 /// Who waits for outputs of an exchange.
 #[derive(Debug)]
 enum Waiting {
-    /// With the number of the request's entry in the list of those seen.
-    Reply(oneshot::Sender<Response>, u64),
+    Reply(oneshot::Sender<Response>),
     Events(mpsc::Sender<Piece>),
     Frames(mpsc::Sender<Said>),
-}
-
-/// A request that the mock has answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Seen {
-    /// The method.
-    pub method: Method,
-    /// The host that it was for and its path: `queue.fal.run/fal-ai/flux/dev`. No query.
-    pub address: String,
-    /// The status of the answer; 0 while there is none.
-    pub status: u16,
 }
 
 /// How a request is answered.
@@ -85,33 +83,23 @@ pub(crate) enum Opening {
 impl Shared {
     /// Also returns the deliveries that it wants made.
     pub(crate) fn new(
-        model: Model,
+        worlds: Worlds,
+        limits: Limits,
         listening: String,
         gate: Gate,
         spool: Arc<Spool>,
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<Letter>) {
         let (post, letters) = mpsc::unbounded_channel();
-        let body_bytes_max = model.config().body_bytes_max;
-        let upload_bytes_max = model.config().upload_bytes_max;
-        let message_bytes_max = model.config().realtime.message_bytes_max;
-        let state = State {
-            model,
-            last_exchange: 0,
-            waiting: BTreeMap::new(),
-            post,
-            alarm: None,
-            seen: VecDeque::new(),
-            seen_last: 0,
-        };
+        let state = State { worlds, last_exchange: 0, waiting: BTreeMap::new(), post, alarm: None };
         let shared = Self {
             state: Mutex::new(state),
             earlier: Notify::new(),
+            delivered: Notify::new(),
+            receiving: AtomicUsize::new(0),
             listening: listening.into(),
-            body_bytes_max,
-            upload_bytes_max,
+            limits,
             spool,
             gate,
-            message_bytes_max,
         };
         (Arc::new(shared), letters)
     }
@@ -126,12 +114,8 @@ impl Shared {
         &self.gate
     }
 
-    pub(crate) const fn body_bytes_max(&self) -> usize {
-        self.body_bytes_max
-    }
-
-    pub(crate) const fn upload_bytes_max(&self) -> u64 {
-        self.upload_bytes_max
+    pub(crate) const fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// Where long bodies are kept.
@@ -139,30 +123,23 @@ impl Shared {
         &self.spool
     }
 
-    /// Longest message of a client on a WebSocket.
-    pub(crate) const fn message_bytes_max(&self) -> usize {
-        self.message_bytes_max
+    /// Holds clocks that jump, until dropped: a request is on its way.
+    pub(crate) fn receiving(self: &Arc<Self>) -> Receiving {
+        self.receiving.fetch_add(1, Ordering::Relaxed);
+        Receiving(Arc::clone(self))
     }
 
-    /// Asks the model for a WebSocket.
+    /// Asks for a WebSocket.
     pub(crate) fn open(self: &Arc<Self>, request: Request<'_>) -> Opening {
         let mut state = self.lock();
         state.last_exchange += 1;
         let id = state.last_exchange;
-        state.note(request.method, request.host.name(), request.path, 0);
-        state.model.handle_upgrade(now(), id, request);
+        let tenant = state.worlds.handle_upgrade(now(), id, request);
         let mut own = Own::new(id);
-        let is_earlier = state.drain(Some(&mut own));
-        let number = state.seen_last;
+        let is_earlier = state.drain(tenant, Some(&mut own));
         let opening = match (own.socket, own.reply) {
-            (Some(said), _) => {
-                state.answered(number, StatusCode::SWITCHING_PROTOCOLS);
-                Opening::Accepted(said, Presence::new(self, id))
-            }
-            (None, Some(response)) => {
-                state.answered(number, response.status());
-                Opening::Refused(response)
-            }
+            (Some(said), _) => Opening::Accepted(said, Presence::new(self, tenant, id)),
+            (None, Some(response)) => Opening::Refused(response),
             (None, None) => unreachable!("a handshake is answered at once"),
         };
         drop(state);
@@ -170,12 +147,23 @@ impl Shared {
         opening
     }
 
-    /// Gives the model a message of a client.
-    pub(crate) fn hear(&self, id: u64, frame: Frame) {
-        self.with_model(|model, now| model.handle_frame(now, id, frame));
+    /// Gives a model a message of a client.
+    pub(crate) fn hear(&self, presence: &Presence, frame: Frame) {
+        let tenant = presence.tenant;
+        self.with_worlds(tenant, |worlds, real| {
+            worlds.handle_frame(real, tenant, presence.id, frame);
+        });
     }
 
-    /// Asks the model.
+    /// Says how an attempt to deliver has ended.
+    pub(crate) fn was_delivered(&self, tenant: TenantId, id: u64, result: DeliveryResult) {
+        self.with_worlds(tenant, |worlds, real| {
+            worlds.handle_delivered(real, tenant, id, result);
+        });
+        self.delivered.notify_waiters();
+    }
+
+    /// Asks.
     pub(crate) fn exchange(
         self: &Arc<Self>,
         request: Request<'_>,
@@ -183,65 +171,155 @@ impl Shared {
         let mut state = self.lock();
         state.last_exchange += 1;
         let id = state.last_exchange;
-        // Noted before the answer, so that requests stand in the order in which they came.
-        state.note(request.method, request.host.name(), request.path, 0);
-        state.model.handle_request(now(), id, request);
+        let tenant = state.worlds.handle_request(now(), id, request);
         let mut own = Own::new(id);
-        let is_earlier = state.drain(Some(&mut own));
+        let is_earlier = state.drain(tenant, Some(&mut own));
         let answer = match (own.reply, own.stream) {
-            (Some(response), _) => {
-                let number = state.seen_last;
-                state.answered(number, response.status());
-                Answer::Now(response)
-            }
+            (Some(response), _) => Answer::Now(response),
             (None, Some((head, pieces))) => {
-                let number = state.seen_last;
-                state.answered(number, head.status());
-                let body = Body::Events { pieces, presence: Presence::new(self, id), ended: false };
+                let presence = Presence::new(self, tenant, id);
+                let body = Body::Events { pieces, presence, ended: false };
                 Answer::Stream(head.map(|()| body))
             }
             (None, None) if own.is_cut => Answer::Cut,
-            (None, None) if own.pieces.is_some() => {
-                let number = state.seen_last;
-                let pieces = own.pieces.take().unwrap_or_default();
-                state.answered(number, pieces.status());
-                Answer::Pieces(pieces)
-            }
-            (None, None) => {
-                let (sender, receiver) = oneshot::channel();
-                let number = state.seen_last;
-                state.waiting.insert(id, Waiting::Reply(sender, number));
-                let mut presence = Presence::new(self, id);
-                Answer::Later(async move {
-                    let answer = receiver.await.map_err(|_| Cut);
-                    presence.over();
-                    answer
-                })
-            }
+            (None, None) => match own.pieces.take() {
+                Some(pieces) => Answer::Pieces(pieces),
+                None => {
+                    let (sender, receiver) = oneshot::channel();
+                    state.waiting.insert(id, Waiting::Reply(sender));
+                    let mut presence = Presence::new(self, tenant, id);
+                    Answer::Later(async move {
+                        let answer = receiver.await.map_err(|_| Cut);
+                        presence.over();
+                        answer
+                    })
+                }
+            },
         };
         drop(state);
         self.wake(is_earlier);
         answer
     }
 
-    /// Looks at the model or changes it, then sends what follows from that.
-    pub(crate) fn with_model<T>(&self, f: impl FnOnce(&mut Model, Instant) -> T) -> T {
+    /// Looks at a tenant's world or changes it, then sends what follows from that. `None` if the tenant has ended.
+    pub(crate) fn with_world<T>(
+        &self,
+        tenant: TenantId,
+        f: impl FnOnce(&mut World, Instant) -> T,
+    ) -> Option<T> {
+        self.with_worlds(tenant, |worlds, real| worlds.get_mut(tenant).map(|world| f(world, real)))
+    }
+
+    /// The same for the model in it, whose clock has come to now. What is changed so comes from outside.
+    pub(crate) fn with_model<T>(
+        &self,
+        tenant: TenantId,
+        f: impl FnOnce(&mut Model, Instant) -> T,
+    ) -> Option<T> {
+        self.with_world(tenant, |world, real| {
+            let now = world.input(real);
+            world.model.handle_timeout(now);
+            f(&mut world.model, now)
+        })
+    }
+
+    /// Looks at all worlds, and sends what follows in one of them.
+    pub(crate) fn with_worlds<T>(
+        &self,
+        tenant: TenantId,
+        f: impl FnOnce(&mut Worlds, Instant) -> T,
+    ) -> T {
         let mut state = self.lock();
-        let result = f(&mut state.model, now());
-        let is_earlier = state.drain(None);
+        let result = f(&mut state.worlds, now());
+        let is_earlier = state.drain(tenant, None);
         drop(state);
         self.wake(is_earlier);
         result
     }
 
-    /// Writes down a request that did not reach the model.
-    pub(crate) fn note(&self, method: &Method, host: &str, path: &str, status: StatusCode) {
-        self.lock().note(method, host, path, status.as_u16());
+    /// Makes a tenant; returns who it is and its key.
+    pub(crate) fn add_tenant(
+        &self,
+        settings: &Settings,
+    ) -> Result<(TenantId, String), TenantError> {
+        let start = Start { real: now(), wall: SystemTime::now() };
+        let idle = self.lock().worlds.idle_tenants(start.real);
+        for tenant in idle {
+            self.end_tenant(tenant);
+        }
+        self.with_worlds(TenantId::FIRST, |worlds, _| {
+            worlds.add_tenant(settings, start, crate::environment::fresh_key)
+        })
     }
 
-    /// The last requests, the oldest first.
-    pub(crate) fn seen(&self) -> Vec<Seen> {
-        self.lock().seen.iter().cloned().collect()
+    /// Cuts everything that a tenant has open, and forgets it. Returns whether there was one that can end.
+    pub(crate) fn end_tenant(&self, tenant: TenantId) -> bool {
+        if tenant == TenantId::FIRST {
+            return false;
+        }
+        self.with_model(tenant, |model, now| model.handle_control(now, Control::Restart));
+        self.with_worlds(tenant, |worlds, _| worlds.remove_tenant(tenant))
+    }
+
+    /// Makes room for an upload, at the cost of the oldest file of whoever has most.
+    pub(crate) fn make_room(&self) -> bool {
+        let mut state = self.lock();
+        let Some(tenant) = state.worlds.handle_spool_full(now()) else { return false };
+        let is_earlier = state.drain(tenant, None);
+        drop(state);
+        self.wake(is_earlier);
+        true
+    }
+
+    /// Moves a clock on, event by event, until it shows `to` or `is_done` says so. Deliveries are made on the way, and
+    /// time waits for them. Returns how many events there were; `None` if the tenant has ended.
+    pub(crate) async fn advance(
+        &self,
+        tenant: TenantId,
+        to: impl Fn(&World, Instant) -> Option<Instant>,
+        is_done: impl Fn(&World) -> bool,
+    ) -> Option<u64> {
+        let mut events = 0;
+        loop {
+            let delivered = self.delivered.notified();
+            let (steps, is_over) = {
+                let mut state = self.lock();
+                let real = now();
+                let mut steps = 0;
+                let is_over = loop {
+                    let world = state.worlds.get(tenant)?;
+                    if world.deliveries_under_way() > 0 {
+                        break false;
+                    }
+                    let Some(to) = to(world, real).filter(|_| !is_done(world)) else { break true };
+                    let is_there = state.worlds.step(real, tenant, to);
+                    let is_earlier = state.drain(tenant, None);
+                    self.wake(is_earlier);
+                    if is_there {
+                        break true;
+                    }
+                    steps += 1;
+                    // Others may want the lock too.
+                    if steps == STEPS_AT_ONCE {
+                        break false;
+                    }
+                };
+                (steps, is_over)
+            };
+            events += steps;
+            if is_over {
+                return Some(events);
+            }
+            match steps == STEPS_AT_ONCE {
+                true => tokio::task::yield_now().await,
+                false => delivered.await,
+            }
+        }
+    }
+
+    /// Writes down a request that reached nobody's world.
+    pub(crate) fn note(&self, method: &Method, host: &str, path: &str, status: StatusCode) {
+        self.lock().worlds.note(now(), method, host, path, status);
     }
 
     /// Sleeps until something is due, for ever.
@@ -249,9 +327,12 @@ impl Shared {
         loop {
             let alarm = {
                 let mut state = self.lock();
-                state.model.handle_timeout(now());
-                // What is due next is where the alarm is set, so nothing is earlier than it.
-                let _ = state.drain(None);
+                let real = now();
+                let is_busy = self.receiving.load(Ordering::Relaxed) > 0;
+                while let Some(tenant) = state.worlds.handle_timeout(real, is_busy) {
+                    // What is due next is where the alarm is set, so nothing is earlier than it.
+                    let _ = state.drain(tenant, None);
+                }
                 state.alarm
             };
             let rest = async {
@@ -296,15 +377,14 @@ impl Own {
 }
 
 impl State {
-    /// Hands out everything that the model has to say. Returns whether the alarm moved to earlier.
-    fn drain(&mut self, mut own: Option<&mut Own>) -> bool {
+    /// Hands out everything that a world has to say. Returns whether the alarm moved to earlier.
+    fn drain(&mut self, tenant: TenantId, mut own: Option<&mut Own>) -> bool {
         loop {
-            match self.model.poll_output() {
+            match self.worlds.poll_output(tenant) {
                 Output::Reply { id, response } => match own.as_mut() {
                     Some(own) if own.id == id => own.reply = Some(response),
                     _ => {
-                        if let Some(Waiting::Reply(sender, number)) = self.waiting.remove(&id) {
-                            self.answered(number, response.status());
+                        if let Some(Waiting::Reply(sender)) = self.waiting.remove(&id) {
                             // Who has gone in this moment needs no answer.
                             let _ = sender.send(response);
                         }
@@ -348,12 +428,13 @@ impl State {
                 }
                 Output::Deliver { id, url, headers, body, time_max } => {
                     // Without a postman the mock is being dropped.
-                    let _ = self.post.send(Letter { id, url, headers, body, time_max });
+                    let _ = self.post.send(Letter { tenant, id, url, headers, body, time_max });
                 }
-                Output::Wait { until } => {
+                Output::Wait { .. } => {
+                    let next = self.worlds.next_alarm();
                     let is_earlier =
-                        until.is_some_and(|until| self.alarm.is_none_or(|alarm| until < alarm));
-                    self.alarm = until;
+                        next.is_some_and(|next| self.alarm.is_none_or(|alarm| next < alarm));
+                    self.alarm = next;
                     return is_earlier;
                 }
             }
@@ -377,27 +458,15 @@ impl State {
             }
         }
     }
+}
 
-    fn note(&mut self, method: &Method, host: &str, path: &str, status: u16) {
-        // The oldest entry's buffer is used again, so a full list allocates nothing.
-        let mut address = match self.seen.len() < SEEN_MAX {
-            true => String::with_capacity(host.len() + path.len()),
-            false => self.seen.pop_front().map(|seen| seen.address).unwrap_or_default(),
-        };
-        address.clear();
-        address.push_str(host);
-        address.push_str(path);
-        self.seen_last += 1;
-        self.seen.push_back(Seen { method: method.clone(), address, status });
-    }
+/// Holds clocks that jump.
+#[derive(Debug)]
+pub(crate) struct Receiving(Arc<Shared>);
 
-    /// Completes an entry, if it is still there.
-    fn answered(&mut self, number: u64, status: StatusCode) {
-        let from_end = usize::try_from(self.seen_last - number).unwrap_or(usize::MAX);
-        let at = self.seen.len().checked_sub(1).and_then(|last| last.checked_sub(from_end));
-        if let Some(seen) = at.and_then(|at| self.seen.get_mut(at)) {
-            seen.status = status.as_u16();
-        }
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        self.0.receiving.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -405,18 +474,14 @@ impl State {
 #[derive(Debug)]
 pub(crate) struct Presence {
     shared: Arc<Shared>,
+    tenant: TenantId,
     id: u64,
     is_over: bool,
 }
 
 impl Presence {
-    fn new(shared: &Arc<Shared>, id: u64) -> Self {
-        Self { shared: Arc::clone(shared), id, is_over: false }
-    }
-
-    /// The exchange.
-    pub(crate) const fn id(&self) -> u64 {
-        self.id
+    fn new(shared: &Arc<Shared>, tenant: TenantId, id: u64) -> Self {
+        Self { shared: Arc::clone(shared), tenant, id, is_over: false }
     }
 
     /// The exchange has ended; the model knows.
@@ -432,8 +497,8 @@ impl Drop for Presence {
         }
         let mut state = self.shared.lock();
         state.waiting.remove(&self.id);
-        state.model.handle_gone(now(), self.id);
-        let is_earlier = state.drain(None);
+        state.worlds.handle_gone(now(), self.tenant, self.id);
+        let is_earlier = state.drain(self.tenant, None);
         drop(state);
         self.shared.wake(is_earlier);
     }
@@ -450,5 +515,5 @@ const EVENTS_MAX: usize = 256;
 /// Messages of one WebSocket that wait for a slow reader.
 const FRAMES_MAX: usize = 256;
 
-/// Requests that are remembered.
-pub(crate) const SEEN_MAX: usize = 10_000;
+/// Events that a clock passes before others get a turn.
+const STEPS_AT_ONCE: u64 = 1000;

@@ -98,7 +98,7 @@ impl Socket {
     /// Carries messages until either end is done.
     async fn run(mut self, shared: &Shared) {
         let Ok(upgraded) = (&mut self.upgrade).await else { return };
-        let config = config(shared.message_bytes_max());
+        let config = config(shared.limits().message_bytes);
         let mut stream =
             WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config))
                 .await;
@@ -120,14 +120,14 @@ impl Socket {
                 },
                 message = stream.next() => match message {
                     Some(Ok(Message::Text(text))) => {
-                        shared.hear(self.presence.id(), Frame::Text(text.as_str().to_owned()));
+                        shared.hear(&self.presence, Frame::Text(text.as_str().to_owned()));
                     }
                     Some(Ok(Message::Binary(bytes))) => {
-                        shared.hear(self.presence.id(), Frame::Binary(bytes));
+                        shared.hear(&self.presence, Frame::Binary(bytes));
                     }
                     Some(Ok(Message::Close(frame))) => {
                         let code = frame.map(|frame| frame.code.into());
-                        shared.hear(self.presence.id(), Frame::Close(code));
+                        shared.hear(&self.presence, Frame::Close(code));
                         return self.answer_close(stream).await;
                     }
                     // Pings are answered on the way.

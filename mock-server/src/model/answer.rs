@@ -38,7 +38,7 @@ impl Answer {
         body: &[u8],
     ) -> Result<Self, Failure> {
         let value = input::parse(body).map_err(|problems| Failure::invalid(&problems))?;
-        let key = digest(config.seed, &[endpoint.as_bytes(), body]);
+        let key = config.tenant.mark(digest(config.seed, &[endpoint.as_bytes(), body]));
         Self::from_value(config, files, key, endpoint, &value)
     }
 
@@ -52,7 +52,7 @@ impl Answer {
         let fields = super::exchange::parameters(query)
             .map(|(name, value)| (name.into_owned(), Value::String(value.into_owned())))
             .collect();
-        let key = digest(config.seed, &[endpoint.as_bytes(), query.as_bytes()]);
+        let key = config.tenant.mark(digest(config.seed, &[endpoint.as_bytes(), query.as_bytes()]));
         Self::from_value(config, files, key, endpoint, &Value::Object(fields))
     }
 
@@ -66,7 +66,7 @@ impl Answer {
         value: &Value,
         size: Size,
     ) -> Result<Plain, Failure> {
-        let key = digest(config.seed, &[endpoint.as_bytes(), bytes]);
+        let key = config.tenant.mark(digest(config.seed, &[endpoint.as_bytes(), bytes]));
         if let Some(document) = document(config, endpoint) {
             verdict::judge(&document.schema, value)?;
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::catalog::Catalog;
+use super::id::TenantId;
 use super::realtime::RealtimeConfig;
 use super::webhook::{RetryProfile, WebhookHosts, WebhookLayout};
 
@@ -11,8 +12,13 @@ use super::webhook::{RetryProfile, WebhookHosts, WebhookLayout};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
+    /// Whose service it is.
+    pub tenant: TenantId,
     /// Everything that looks random follows from it: request ids, seeds of pictures, signatures.
     pub seed: u64,
+    /// What the key that signs deliveries follows from. Default: `seed`. Tenants share it, since the set of keys
+    /// is asked for without saying who asks.
+    pub signing_seed: Option<u64>,
     /// How long a job waits in the queue even when a runner is free. Default: [`QUEUE_TIME`].
     pub queue_time: Duration,
     /// How long a run takes. Default: [`RUN_TIME`].
@@ -82,7 +88,9 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            tenant: TenantId::FIRST,
             seed: 0,
+            signing_seed: None,
             queue_time: QUEUE_TIME,
             run_time: RUN_TIME,
             cancel_time: CANCEL_TIME,
@@ -136,6 +144,11 @@ impl Config {
         self.webhook_retry = self.webhook_retry.bounded(TIME_MAX);
         self.ping_interval = self.ping_interval.max(Duration::from_millis(1));
         self
+    }
+
+    /// What webhook keys follow from.
+    pub(crate) fn signing_seed(&self) -> u64 {
+        self.signing_seed.unwrap_or(self.seed)
     }
 
     /// The run time as it shows in logs and metrics.

@@ -230,7 +230,8 @@ impl Model {
                 true
             }
             Control::RotateWebhookKey => {
-                self.deliveries.signer.rotate(self.config.seed);
+                let seed = self.config.signing_seed();
+                self.deliveries.signer.rotate(seed, self.config.tenant);
                 true
             }
             Control::FailUploads { step, times, failure } => {
@@ -319,6 +320,12 @@ impl Model {
     #[must_use]
     pub const fn spooled_bytes(&self) -> u64 {
         self.files.spooled_bytes()
+    }
+
+    /// How many jobs are kept.
+    #[must_use]
+    pub fn job_count(&self) -> usize {
+        self.jobs.len()
     }
 
     /// How many files are kept.

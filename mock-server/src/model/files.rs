@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::content::{Blob, Piece, slice};
 use super::exchange::Host;
-use super::id::IdMap;
+use super::id::{IdMap, TenantId};
 use super::lifecycle::{Acl, Keep};
 use super::media::{Media, Size, measure};
 use crate::render::HEX;
@@ -65,6 +65,13 @@ impl FileKey {
         // The address up to the key has one form only, so the rest is what remains.
         Some((key, &path[key.path("").len()..]))
     }
+}
+
+/// Whose file a path names, on whatever host.
+pub(crate) fn tenant_of(path: &str) -> Option<TenantId> {
+    // At Google's a bucket stands before it.
+    let path = &path[path.find("/files/")?..];
+    FileKey::from_path(path).map(|key| TenantId::of(key.0))
 }
 
 /// Files in order of age, and what they cost.

@@ -95,6 +95,50 @@ impl fmt::Display for ParseRequestIdError {
 
 impl std::error::Error for ParseRequestIdError {}
 
+/// Which tenant something belongs to. Each has a service of its own; files and tokens, which are used without a
+/// key, say by themselves whose they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TenantId(u32);
+
+impl TenantId {
+    /// Whom all keys belong to that are nobody else's.
+    pub const FIRST: Self = Self(0);
+
+    /// The one after this; `None` once all numbers are used up.
+    pub(crate) fn next(self) -> Option<Self> {
+        self.0.checked_add(1).filter(|number| number >> 31 == 0).map(Self)
+    }
+
+    /// The number in text that the model minted itself, in base 16.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let number = u32::from_str_radix(text, 16).ok()?;
+        (number >> 31 == 0).then_some(Self(number))
+    }
+
+    pub(crate) const fn number(self) -> u32 {
+        self.0
+    }
+
+    /// Writes this tenant into random bits. Those of the first one begin with 0 and say no more.
+    pub(crate) const fn mark(self, bits: u128) -> u128 {
+        match self.0 {
+            0 => bits & !(1 << 127),
+            number => 1 << 127 | (number as u128) << 96 | bits & ((1 << 96) - 1),
+        }
+    }
+
+    /// Whom marked bits belong to.
+    pub(crate) const fn of(bits: u128) -> Self {
+        if bits >> 127 == 0 { Self::FIRST } else { Self((bits >> 96) as u32 & !(1 << 31)) }
+    }
+}
+
+impl fmt::Display for TenantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}", self.0)
+    }
+}
+
 /// Hashes keys that the model minted itself: they are random already, so folding them is enough,
 /// and the same on every run.
 #[derive(Clone, Default)]
@@ -227,6 +271,19 @@ mod tests {
             assert!(text.parse::<RequestId>().is_err(), "{text}");
         }
         assert!("é0000000-0000-4000-8000-0000000000".parse::<RequestId>().is_err());
+    }
+
+    #[test]
+    fn bits_say_whose_they_are() {
+        let last = TenantId(u32::MAX >> 1);
+        for tenant in [TenantId::FIRST, TenantId(1), TenantId(0xabcdef), last] {
+            for bits in [0, 1 << 127, u128::MAX, 0x0123_4567_89ab_cdef] {
+                assert_eq!(TenantId::of(tenant.mark(bits)), tenant, "{bits:x}");
+            }
+            assert_eq!(TenantId::parse(&tenant.to_string()), Some(tenant));
+        }
+        assert_eq!(last.next(), None);
+        assert_eq!(TenantId::parse("ffffffff"), None);
     }
 
     #[test]

@@ -54,6 +54,7 @@ mod synth;
 mod tests;
 mod token;
 mod verdict;
+mod waits;
 mod webhook;
 
 use std::cmp::Reverse;
@@ -73,7 +74,7 @@ pub use content::{Piece, Spooled};
 pub use control::{Control, Counters, HEADERS_MAX, JobState, JobView, StreamFailure};
 pub use exchange::{Door, Head, Host, Output, Request, Response};
 pub use failure::Failure;
-pub use id::{ParseRequestIdError, RequestId};
+pub use id::{ParseRequestIdError, RequestId, TenantId};
 pub use lifecycle::{Acl, Decision};
 pub use realtime::{
     Frame, FrameDraft, INPUT_TIME, INPUTS_WAITING_MAX, MESSAGE_BYTES_MAX, MessageFailure,
@@ -81,13 +82,17 @@ pub use realtime::{
     TokenRefusal,
 };
 pub use storage::{FileView, PARTS_MAX, UploadFailure, UploadStep};
+pub use waits::{Wait, WaitKind};
 pub use webhook::{
     DELIVERIES_MAX, DELIVERY_BYTES_MAX, DeliveryAttempt, DeliveryResult, DeliveryState,
     DeliveryView, RETRIES_MAX, RetryProfile, WebhookHosts, WebhookLayout,
 };
 
+pub(crate) use files::tenant_of as tenant_of_file;
 pub(crate) use id::Digest;
-pub(crate) use storage::is_upload;
+pub(crate) use rest::KEY_SET_PATH;
+pub(crate) use storage::{is_upload, tenant_of_upload_token};
+pub(crate) use token::{PARAMETER as TOKEN_PARAMETER, tenant_of as tenant_of_run_token};
 
 use answer::Answer;
 use files::Files;
@@ -269,7 +274,18 @@ impl Model {
         self.out.pop_front().unwrap_or_else(|| Output::Wait { until: self.next_due() })
     }
 
-    fn next_due(&self) -> Option<Instant> {
+    /// Whether something was said that nobody has taken yet.
+    pub(crate) fn has_output(&self) -> bool {
+        !self.out.is_empty()
+    }
+
+    /// The latest instant that anybody has named.
+    pub(crate) const fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// The next instant at which something happens by itself.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
         let event = self.due.peek().map(|Reverse((at, ..))| *at);
         event.into_iter().chain(self.jobs.next_expiry()).chain(self.files.next_expiry()).min()
     }
@@ -562,7 +578,8 @@ impl Model {
         self.start_ready(endpoint.app());
     }
 
-    fn wall(&self, at: Instant) -> SystemTime {
+    /// What a clock on the wall shows at an instant.
+    pub(crate) fn wall(&self, at: Instant) -> SystemTime {
         let (start, wall) = self.epoch;
         wall + at.saturating_duration_since(start)
     }

@@ -3,6 +3,7 @@
 use http::{Method, StatusCode};
 
 use super::exchange::{Request, Response};
+use super::signer::key_set;
 use super::token::Route;
 use super::{Model, reply};
 
@@ -13,7 +14,7 @@ impl Model {
             return Some(self.mint_token(request, route));
         }
         match request.path {
-            "/.well-known/jwks.json" => Some(self.key_set(request)),
+            KEY_SET_PATH => Some(self.key_set(request)),
             path if path.starts_with("/storage/") => self.storage(exchange, request),
             path => {
                 let what = format!("https://rest.fal.ai{path}");
@@ -22,15 +23,32 @@ impl Model {
         }
     }
 
+    /// The public keys that deliveries can be checked with, the latest first.
+    pub(crate) fn webhook_keys(&mut self) -> Vec<[u8; 32]> {
+        let seed = self.config.signing_seed();
+        self.deliveries.signer.public_keys(seed).collect()
+    }
+
+    /// Shows these as well: the set is asked for without a key, so it holds those of all tenants.
+    pub(crate) fn show_other_keys(&mut self, keys: Vec<[u8; 32]>) {
+        self.deliveries.other_keys = keys;
+    }
+
     /// The keys of webhooks, for everybody.
     fn key_set(&mut self, request: &Request<'_>) -> Response {
         let id = self.mint_other();
         match *request.method {
             Method::GET | Method::HEAD => {
-                let keys = self.deliveries.signer.key_set(self.config.seed);
-                reply::json(StatusCode::OK, id, keys)
+                let mut keys = self.webhook_keys();
+                keys.extend_from_slice(&self.deliveries.other_keys);
+                reply::json(StatusCode::OK, id, key_set(&keys))
             }
             _ => reply::wrong_method(id, "GET, HEAD"),
         }
     }
 }
+
+/// Where the keys of webhooks stand.
+///
+/// Source: docs.fal.ai, webhooks page (documented).
+pub(crate) const KEY_SET_PATH: &str = "/.well-known/jwks.json";

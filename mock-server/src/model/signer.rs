@@ -6,6 +6,7 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use http::HeaderValue;
 use sha2::{Digest as _, Sha256};
 
+use super::id::TenantId;
 use crate::render::HEX;
 
 /// Signs with the latest key, and shows the one before it too.
@@ -36,27 +37,18 @@ impl Signer {
         (timestamp, signature)
     }
 
-    /// Signs with a new key from now on.
-    pub(crate) fn rotate(&mut self, seed: u64) {
+    /// Signs with a new key from now on. Keys of different tenants differ after the first.
+    pub(crate) fn rotate(&mut self, seed: u64, tenant: TenantId) {
         self.keys(seed);
         self.rotations += 1;
-        self.keys.insert(0, derive(seed, self.rotations));
+        let number = u64::from(tenant.number()) << 32 | self.rotations;
+        self.keys.insert(0, derive(seed, number));
         self.keys.truncate(KEYS_SHOWN);
     }
 
-    /// The public keys as a JSON Web Key Set.
-    pub(crate) fn key_set(&mut self, seed: u64) -> Vec<u8> {
-        let mut out = b"{\"keys\":[".to_vec();
-        for (at, key) in self.keys(seed).iter().enumerate() {
-            if at > 0 {
-                out.push(b',');
-            }
-            out.extend_from_slice(b"{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"");
-            push_base64_url(&mut out, key.verifying_key().as_bytes());
-            out.extend_from_slice(b"\"}");
-        }
-        out.extend_from_slice(b"]}");
-        out
+    /// The public keys, the latest first.
+    pub(crate) fn public_keys(&mut self, seed: u64) -> impl Iterator<Item = [u8; 32]> {
+        self.keys(seed).iter().map(|key| key.verifying_key().to_bytes())
     }
 
     fn keys(&mut self, seed: u64) -> &[SigningKey] {
@@ -65,6 +57,21 @@ impl Signer {
         }
         &self.keys
     }
+}
+
+/// Public keys as a JSON Web Key Set.
+pub(crate) fn key_set(keys: &[[u8; 32]]) -> Vec<u8> {
+    let mut out = b"{\"keys\":[".to_vec();
+    for (at, key) in keys.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(b"{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"");
+        push_base64_url(&mut out, key);
+        out.extend_from_slice(b"\"}");
+    }
+    out.extend_from_slice(b"]}");
+    out
 }
 
 fn derive(seed: u64, rotations: u64) -> SigningKey {
@@ -116,16 +123,19 @@ mod tests {
 
     #[test]
     fn keys_follow_from_the_seed_and_rotate() {
-        let set = |signer: &mut Signer, seed| String::from_utf8(signer.key_set(seed)).unwrap();
+        let set = |signer: &mut Signer, seed| {
+            let keys: Vec<_> = signer.public_keys(seed).collect();
+            String::from_utf8(key_set(&keys)).unwrap()
+        };
         let (mut one, mut other) = (Signer::default(), Signer::default());
         let first = set(&mut one, 7);
         assert_eq!(first, set(&mut other, 7));
         assert_ne!(first, set(&mut Signer::default(), 8));
-        one.rotate(7);
+        one.rotate(7, TenantId::FIRST);
         let second = set(&mut one, 7);
         let old = first.strip_prefix("{\"keys\":[").unwrap();
         assert!(second.ends_with(old) && second.len() > first.len(), "{second}");
-        one.rotate(7);
+        one.rotate(7, TenantId::FIRST);
         assert!(!set(&mut one, 7).contains(old.trim_end_matches("]}")), "two are shown");
     }
 }

@@ -14,7 +14,7 @@ use super::{Due, Model, Open, app_of};
 /// One open status stream.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    job: RequestId,
+    pub(super) job: RequestId,
     wants_logs: bool,
     /// The three addresses, as the door of the stream writes them.
     addresses: Box<[u8]>,

@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::auth::{self, Denied};
 use super::exchange::{Request, Response};
 use super::failure::Failure;
-use super::id::digest;
+use super::id::{TenantId, digest};
 use super::input::{self, Problem};
 use super::{Model, reply};
 use crate::render;
@@ -83,6 +83,10 @@ impl Model {
         // Two tokens for the same in the same second differ.
         claims.extend_from_slice(b",\"jti\":");
         render::push_string(&mut claims, &self.mint_other().to_string());
+        if self.config.tenant != TenantId::FIRST {
+            claims.extend_from_slice(b",\"tenant\":");
+            render::push_string(&mut claims, &self.config.tenant.to_string());
+        }
         claims.push(b'}');
         let signed = format!("{HEADER}.{}", BASE64_URL_SAFE_NO_PAD.encode(claims));
         let sum = self.token_sum(&signed);
@@ -135,6 +139,15 @@ impl Model {
     fn unix_seconds(&self) -> u64 {
         self.wall(self.now).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
     }
+}
+
+/// Whose token a text is, if it may be one.
+pub(crate) fn tenant_of(token: &str) -> Option<TenantId> {
+    let (signed, _) = token.rsplit_once('.')?;
+    let claims = signed.strip_prefix(HEADER)?.strip_prefix('.')?;
+    let claims: Value =
+        serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
+    claims.get("tenant").map_or(Some(TenantId::FIRST), |tenant| TenantId::parse(tenant.as_str()?))
 }
 
 /// Whether an entry of `allowed_apps` covers an endpoint: by alias, by owner and alias, or by the whole path.

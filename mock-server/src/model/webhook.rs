@@ -215,6 +215,8 @@ pub(crate) struct Deliveries {
     last_exchange: u64,
     bytes: usize,
     pub(crate) signer: Signer,
+    /// Keys of other tenants that the set of keys shows too.
+    pub(crate) other_keys: Vec<[u8; 32]>,
     /// The next output is said to be one that no news can carry.
     pub(crate) withhold_next: bool,
 }
@@ -252,6 +254,11 @@ impl Deliveries {
 
     pub(crate) fn len(&self) -> usize {
         self.all.len()
+    }
+
+    /// The job that a planned event is about, if it still means something.
+    pub(crate) fn job_of(&self, number: u64, epoch: u32) -> Option<RequestId> {
+        self.all.get(&number).filter(|one| one.epoch == epoch).map(|one| one.request_id)
     }
 
     /// Whether an event still means something.
@@ -343,8 +350,13 @@ impl Model {
         headers.insert(header::CONTENT_TYPE, super::reply::JSON);
         let user = HeaderValue::from_static(USER);
         let request_id = super::reply::id_value(delivery.request_id);
-        let (seconds, signature) =
-            deliveries.signer.sign(self.config.seed, &request_id, &user, wall, &delivery.body);
+        let (seconds, signature) = deliveries.signer.sign(
+            self.config.signing_seed(),
+            &request_id,
+            &user,
+            wall,
+            &delivery.body,
+        );
         headers.insert(REQUEST_ID, request_id);
         headers.insert(USER_ID, user);
         headers.insert(TIMESTAMP, seconds);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use fal_mock::environment::{Environment, Runtime, Shell};
+use fal_mock::environment::{Environment, Runtime, Shell, fresh_key};
 use http::{Request, Uri, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Bytes;
@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use super::exec::{fresh_key, key};
+use super::exec::key;
 
 /// Print the variables that lead programs to a mock that runs.
 ///

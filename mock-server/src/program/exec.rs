@@ -1,12 +1,11 @@
 //! `fal-mock exec`: one program under a mock of its own.
 
-use std::collections::hash_map::RandomState;
 use std::ffi::OsString;
-use std::hash::BuildHasher as _;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use fal_mock::MockFal;
+use fal_mock::environment::fresh_key;
 use tokio::process::{Child, Command};
 
 use super::signals::Signals;
@@ -140,13 +139,6 @@ fn say(text: &str) {
 fn complain(problem: &str) -> ExitCode {
     say(problem);
     ExitCode::from(EXIT_OWN)
-}
-
-/// A key of the usual form that no account has.
-pub(super) fn fresh_key() -> String {
-    // No secret: the mock takes any.
-    let bits = || RandomState::new().hash_one(());
-    format!("fal-mock-{:016x}:{:016x}", bits(), bits())
 }
 
 pub(super) fn key(text: &str) -> Result<String, String> {

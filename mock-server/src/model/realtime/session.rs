@@ -124,6 +124,11 @@ impl Session {
         self.due == Some(at)
     }
 
+    /// Whether its next event is an output.
+    pub(crate) fn is_working(&self) -> bool {
+        !self.work.is_empty()
+    }
+
     fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.work.is_empty()
     }

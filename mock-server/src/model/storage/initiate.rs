@@ -87,7 +87,8 @@ impl Model {
             lifecycle.acl = Some(lifecycle::Acl::default());
         }
         self.age += 1;
-        let key = FileKey::new(digest(self.config.seed, &[b"upload", &self.age.to_le_bytes()]));
+        let bits = digest(self.config.seed, &[b"upload", &self.age.to_le_bytes()]);
+        let key = FileKey::new(self.config.tenant.mark(bits));
         let keep = self.keep(lifecycle);
         self.files.add(self.age, key, NewFile { host, rest, keep, until: None }, content);
         key

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::super::exchange::{Host, Request, Response};
 use super::super::failure::Failure;
+use super::super::id::TenantId;
 use super::super::input::Problem;
 use super::super::{Model, auth, reply};
 use crate::render;
@@ -80,7 +81,10 @@ impl Model {
 
     fn token_text(&self, serial: u64, expires: u64) -> String {
         let signature = self.signature("token", &serial.to_string(), expires);
-        format!("cdn_{serial:x}_{expires:x}_{signature}")
+        match self.config.tenant {
+            TenantId::FIRST => format!("cdn_{serial:x}_{expires:x}_{signature}"),
+            tenant => format!("cdn_{serial:x}_{expires:x}_{signature}_{tenant}"),
+        }
     }
 
     fn read_token(&self, text: &str) -> Option<(u64, u64)> {
@@ -89,6 +93,12 @@ impl Model {
         let (serial, expires) = (number()?, number()?);
         (self.token_text(serial, expires) == text).then_some((serial, expires))
     }
+}
+
+/// Whose token a text is, if it may be one.
+pub(crate) fn tenant_of(token: &str) -> Option<TenantId> {
+    let mut parts = token.strip_prefix("cdn_")?.split('_').skip(3);
+    parts.next().map_or(Some(TenantId::FIRST), TenantId::parse)
 }
 
 /// Values of `storage_type`; absent means the same as the first. The second is of an SDK that is gone.

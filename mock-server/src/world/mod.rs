@@ -1,0 +1,398 @@
+//! The worlds of all tenants: for each a service of its own, with its clock and its journal.
+//!
+//! Pure like the model: real time is an argument. A request finds its world by its key; whatever names nobody is for
+//! the first tenant, who is always there. [`Clock`] turns real time into that of the world, which is all that the
+//! model knows.
+
+mod clock;
+mod find;
+mod journal;
+mod tenant;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::time::{Duration, Instant, SystemTime};
+
+use http::{HeaderMap, Method, StatusCode};
+
+use crate::model::{
+    Config, DeliveryResult, Frame, Host, KEY_SET_PATH, Model, Output, Piece, Request, TenantId,
+};
+
+pub use clock::{ClockMode, SCALE_MAX, SCALE_MIN};
+pub use journal::Seen;
+pub use tenant::{Settings, TENANT_IDLE_MAX, TENANTS_MAX, TenantError, TenantView};
+
+pub(crate) use clock::Clock;
+pub(crate) use journal::{Entry, Journal, Message};
+
+/// The worlds of all tenants.
+#[derive(Debug)]
+pub(crate) struct Worlds {
+    all: BTreeMap<TenantId, World>,
+    keys: HashMap<Box<str>, TenantId>,
+    /// What further tenants start with.
+    base: Config,
+    base_mode: ClockMode,
+    last: TenantId,
+    /// When a world wants to be woken, in real time.
+    alarms: BTreeSet<(Instant, TenantId)>,
+}
+
+/// One tenant's world.
+pub(crate) struct World {
+    name: Box<str>,
+    key: Option<Box<str>>,
+    pub(crate) model: Model,
+    pub(crate) clock: Clock,
+    pub(crate) journal: Journal,
+    /// The real time at which something last came from outside.
+    last_input: Instant,
+    /// The same for requests.
+    last_request: Instant,
+    /// Whether something may have been planned since it was last found that time brings nothing.
+    may_progress: bool,
+    deliveries_under_way: usize,
+    /// The exchange that is being asked for, and its number in the journal.
+    current: Option<(u64, u64)>,
+    /// The same for those that wait.
+    waiting: BTreeMap<u64, u64>,
+    alarm: Option<Instant>,
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the key.
+        f.debug_struct("World").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl World {
+    fn new(name: &str, key: Option<&str>, config: Config, mode: ClockMode, start: Start) -> Self {
+        Self {
+            name: name.into(),
+            key: key.map(Into::into),
+            model: Model::new(config, start.real, start.wall),
+            clock: Clock::new(mode, start.real),
+            journal: Journal::default(),
+            last_input: start.real,
+            last_request: start.real,
+            may_progress: true,
+            deliveries_under_way: 0,
+            current: None,
+            waiting: BTreeMap::new(),
+            alarm: None,
+        }
+    }
+
+    /// Something comes from outside: its time by the clock of this world.
+    pub(crate) fn input(&mut self, real: Instant) -> Instant {
+        self.last_input = real;
+        self.may_progress = true;
+        self.clock.at(real)
+    }
+
+    /// What a clock on the wall would show.
+    pub(crate) fn wall(&self, real: Instant) -> SystemTime {
+        self.model.wall(self.clock.at(real).max(self.model.now()))
+    }
+
+    /// How many deliveries are being made.
+    pub(crate) const fn deliveries_under_way(&self) -> usize {
+        self.deliveries_under_way
+    }
+
+    fn answered(&mut self, id: u64, status: StatusCode, message: impl FnOnce() -> Message) {
+        let number = match self.current {
+            Some((current, number)) if current == id => {
+                self.current = None;
+                Some(number)
+            }
+            _ => self.waiting.remove(&id),
+        };
+        if let Some(number) = number {
+            let now = self.model.wall(self.model.now());
+            self.journal.answered(number, now, status.as_u16(), message());
+        }
+    }
+
+    /// What to do next, written down on the way.
+    fn poll_output(&mut self) -> Output {
+        let output = self.model.poll_output();
+        match &output {
+            Output::Reply { id, response } => self.answered(*id, response.status(), || {
+                Message::new(response.headers(), response.body())
+            }),
+            Output::Serve { id, head, pieces } => self.answered(*id, head.status(), || {
+                let len = pieces.iter().map(Piece::len).sum();
+                Message::head(head.headers(), len)
+            }),
+            Output::Stream { id, head } => {
+                self.answered(*id, head.status(), || Message::head(head.headers(), 0));
+            }
+            Output::Accept { id } => {
+                let none = HeaderMap::new();
+                self.answered(*id, StatusCode::SWITCHING_PROTOCOLS, || Message::head(&none, 0));
+            }
+            Output::Cut { id } => {
+                if self.current.is_some_and(|(current, _)| current == *id) {
+                    self.current = None;
+                }
+                self.waiting.remove(id);
+            }
+            Output::Deliver { .. } => self.deliveries_under_way += 1,
+            Output::Wait { .. } => self.waiting.extend(self.current.take()),
+            _ => {}
+        }
+        output
+    }
+
+    /// When it wants to be woken, in real time, if its next event is at `until`.
+    fn alarm(&self, until: Option<Instant>) -> Option<Instant> {
+        let due = until.and_then(|until| self.clock.real(until));
+        let jump = match self.is_auto() && self.may_progress && self.deliveries_under_way == 0 {
+            true => self.last_input.checked_add(AUTO_GRACE),
+            false => None,
+        };
+        due.into_iter().chain(jump).min()
+    }
+
+    fn is_auto(&self) -> bool {
+        self.clock.mode() == ClockMode::Auto && !self.clock.is_frozen()
+    }
+
+    /// Time has passed: what is due happens. Where time waits for nothing else it moves on.
+    fn tick(&mut self, real: Instant, is_busy: bool) {
+        self.model.handle_timeout(self.clock.at(real));
+        let is_settled = real.saturating_duration_since(self.last_input) >= AUTO_GRACE;
+        if !self.is_auto() || !is_settled || self.deliveries_under_way > 0 {
+            return;
+        }
+        if is_busy {
+            self.last_input = real;
+            return;
+        }
+        // What reaches nobody needs no rest after it.
+        while !self.model.has_output() {
+            let Some(next) = self.model.next_progress() else {
+                self.may_progress = false;
+                return;
+            };
+            self.clock.jump(real, next);
+            self.model.handle_timeout(self.clock.at(real));
+        }
+        self.last_input = real;
+    }
+
+    /// Moves time to the next event or to `to`, whichever comes first. Returns whether that was `to`.
+    fn step(&mut self, real: Instant, to: Instant) -> bool {
+        let next = self.model.next_due().filter(|next| *next <= to);
+        self.clock.jump(real, next.unwrap_or(to));
+        self.model.handle_timeout(self.clock.at(real));
+        self.may_progress = true;
+        self.last_input = real;
+        next.is_none()
+    }
+}
+
+/// When a world begins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Start {
+    pub(crate) real: Instant,
+    /// What a clock on the wall shows then.
+    pub(crate) wall: SystemTime,
+}
+
+impl Worlds {
+    /// With the world of the first tenant.
+    pub(crate) fn new(config: Config, mode: ClockMode, start: Start) -> Self {
+        let first = World::new(FIRST_NAME, None, config.clone(), mode, start);
+        Self {
+            all: BTreeMap::from([(TenantId::FIRST, first)]),
+            keys: HashMap::new(),
+            base: config,
+            base_mode: mode,
+            last: TenantId::FIRST,
+            alarms: BTreeSet::new(),
+        }
+    }
+
+    /// A tenant's world.
+    pub(crate) fn get(&self, tenant: TenantId) -> Option<&World> {
+        self.all.get(&tenant)
+    }
+
+    /// The same, to be changed. Drain it afterwards.
+    pub(crate) fn get_mut(&mut self, tenant: TenantId) -> Option<&mut World> {
+        self.all.get_mut(&tenant)
+    }
+
+    /// A request has arrived whole. Returns whose it is: drain that world.
+    pub(crate) fn handle_request(
+        &mut self,
+        real: Instant,
+        id: u64,
+        request: Request<'_>,
+    ) -> TenantId {
+        if request.host == Host::Rest && self.all.len() > 1 && request.path == KEY_SET_PATH {
+            self.gather_webhook_keys();
+        }
+        self.ask(real, id, request, Model::handle_request)
+    }
+
+    /// A handshake of a WebSocket has arrived. Returns whose it is: drain that world.
+    pub(crate) fn handle_upgrade(
+        &mut self,
+        real: Instant,
+        id: u64,
+        request: Request<'_>,
+    ) -> TenantId {
+        self.ask(real, id, request, Model::handle_upgrade)
+    }
+
+    fn ask(
+        &mut self,
+        real: Instant,
+        id: u64,
+        request: Request<'_>,
+        handle: impl FnOnce(&mut Model, Instant, u64, Request<'_>),
+    ) -> TenantId {
+        let tenant = self.find(&request);
+        if let Some(world) = self.all.get_mut(&tenant) {
+            let now = world.input(real);
+            world.last_request = real;
+            // Written down before it is answered, so that requests stand in the order in which they came.
+            let number =
+                world.journal.asked(world.model.wall(now.max(world.model.now())), &request);
+            world.current = Some((id, number));
+            handle(&mut world.model, now, id, request);
+        }
+        tenant
+    }
+
+    /// A message has come on a WebSocket.
+    pub(crate) fn handle_frame(&mut self, real: Instant, tenant: TenantId, id: u64, frame: Frame) {
+        self.change(real, tenant, |model, now| model.handle_frame(now, id, frame));
+    }
+
+    /// The peer of an exchange has gone away.
+    pub(crate) fn handle_gone(&mut self, real: Instant, tenant: TenantId, id: u64) {
+        if let Some(world) = self.all.get_mut(&tenant) {
+            world.waiting.remove(&id);
+        }
+        self.change(real, tenant, |model, now| model.handle_gone(now, id));
+    }
+
+    /// An attempt to deliver has ended.
+    pub(crate) fn handle_delivered(
+        &mut self,
+        real: Instant,
+        tenant: TenantId,
+        id: u64,
+        result: DeliveryResult,
+    ) {
+        if let Some(world) = self.all.get_mut(&tenant) {
+            world.deliveries_under_way = world.deliveries_under_way.saturating_sub(1);
+        }
+        self.change(real, tenant, |model, now| model.handle_delivered(now, id, result));
+    }
+
+    fn change(
+        &mut self,
+        real: Instant,
+        tenant: TenantId,
+        change: impl FnOnce(&mut Model, Instant),
+    ) {
+        if let Some(world) = self.all.get_mut(&tenant) {
+            let now = world.input(real);
+            change(&mut world.model, now);
+        }
+    }
+
+    /// Writes down a request that reached nobody's world.
+    pub(crate) fn note(
+        &mut self,
+        real: Instant,
+        method: &Method,
+        host: &str,
+        path: &str,
+        status: StatusCode,
+    ) {
+        if let Some(world) = self.all.get_mut(&TenantId::FIRST) {
+            let at = world.wall(real);
+            world.journal.noted(at, method, host, path, status.as_u16());
+        }
+    }
+
+    /// What a world wants to be done; [`Output::Wait`] when drained.
+    pub(crate) fn poll_output(&mut self, tenant: TenantId) -> Output {
+        let Some(world) = self.all.get_mut(&tenant) else { return Output::Wait { until: None } };
+        let output = world.poll_output();
+        if let Output::Wait { until } = output {
+            let alarm = world.alarm(until);
+            let before = std::mem::replace(&mut world.alarm, alarm);
+            if before != alarm {
+                before.inspect(|at| _ = self.alarms.remove(&(*at, tenant)));
+                self.alarms.extend(alarm.map(|at| (at, tenant)));
+            }
+        }
+        output
+    }
+
+    /// When the next world wants to be woken.
+    pub(crate) fn next_alarm(&self) -> Option<Instant> {
+        self.alarms.first().map(|(at, _)| *at)
+    }
+
+    /// Lets the world whose alarm is due get on, and returns it: drain it, and call again until there is none.
+    /// While requests are being received (`is_busy`) no clock jumps.
+    pub(crate) fn handle_timeout(&mut self, real: Instant, is_busy: bool) -> Option<TenantId> {
+        let (at, tenant) = *self.alarms.first().filter(|(at, _)| *at <= real)?;
+        self.alarms.remove(&(at, tenant));
+        let world = self.all.get_mut(&tenant)?;
+        world.alarm = None;
+        world.tick(real, is_busy);
+        Some(tenant)
+    }
+
+    /// Moves the clock of a world to its next event, or to `to` if nothing happens before. Returns whether it has come
+    /// there. Drain the world after each step: a delivery may have to be made before time goes on.
+    pub(crate) fn step(&mut self, real: Instant, tenant: TenantId, to: Instant) -> bool {
+        self.all.get_mut(&tenant).is_none_or(|world| world.step(real, to))
+    }
+
+    /// Gives up the oldest whole file that the shell keeps, of the tenant who has most. Returns whose it was.
+    pub(crate) fn handle_spool_full(&mut self, real: Instant) -> Option<TenantId> {
+        let most = self.all.iter().max_by_key(|(_, world)| world.model.spooled_bytes());
+        let tenant = most.map(|(tenant, _)| *tenant)?;
+        let world = self.all.get_mut(&tenant)?;
+        let now = world.clock.at(real);
+        world.model.handle_spool_full(now).then_some(tenant)
+    }
+
+    /// Lets the first tenant's set of keys hold those of all.
+    fn gather_webhook_keys(&mut self) {
+        let Some(mut first) = self.all.remove(&TenantId::FIRST) else { return };
+        let own = first.model.webhook_keys();
+        let mut others: Vec<[u8; 32]> = Vec::new();
+        for key in self.all.values_mut().flat_map(|world| world.model.webhook_keys()) {
+            if !own.contains(&key) && !others.contains(&key) && others.len() < OTHER_KEYS_MAX {
+                others.push(key);
+            }
+        }
+        first.model.show_other_keys(others);
+        self.all.insert(TenantId::FIRST, first);
+    }
+}
+
+/// What the first tenant is called.
+pub(crate) const FIRST_NAME: &str = "default";
+
+/// Time stands still for so long after the last thing that came from outside before it jumps: clients that go on at once,
+/// do so before that.
+pub(crate) const AUTO_GRACE: Duration = Duration::from_millis(2);
+
+/// Keys of deliveries that further tenants add to the set of keys.
+const OTHER_KEYS_MAX: usize = 1000;
