@@ -10,8 +10,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use fal_mock::MockFal;
 use fal_mock::model::{RealtimeConfig, RealtimeMode, RetryProfile, WebhookHosts, WebhookLayout};
+use fal_mock::{ClockMode, MockFal};
 
 use program::{Env, Exec};
 
@@ -44,6 +44,7 @@ fn main() -> ExitCode {
 fn builder(flags: &Service) -> fal_mock::Builder {
     let mut builder = MockFal::builder()
         .seed(flags.seed)
+        .clock(flags.clock)
         .queue_time(flags.queue_time)
         .run_time(flags.run_time)
         .require_key(!flags.public)
@@ -263,6 +264,11 @@ struct Serve {
 /// How the service behaves, whoever it is for.
 #[derive(Debug, clap::Args)]
 struct Service {
+    /// How time passes: real, scaled:N (so many times as fast), virtual (only when the control API moves it) or
+    /// virtual:auto (to the next event, as soon as nothing else can happen).
+    #[arg(long, default_value = "real", value_name = "CLOCK")]
+    clock: ClockMode,
+
     /// How long a job waits in the queue although a runner is free.
     #[arg(long, default_value = "200ms", value_parser = duration, value_name = "TIME")]
     queue_time: Duration,

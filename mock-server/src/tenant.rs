@@ -165,7 +165,7 @@ pub struct ClockView {
     pub now: SystemTime,
     /// How many deliveries are being made: no clock jumps meanwhile.
     pub deliveries_under_way: usize,
-    /// What happens next, and when by this clock, the earliest first, up to [`WAITS_SHOWN`].
+    /// What happens next, and when by this clock, the earliest first, up to 100.
     pub waits: Vec<(SystemTime, Wait)>,
 }
 
@@ -240,4 +240,4 @@ impl Clock<'_> {
 }
 
 /// Planned events that are shown.
-pub const WAITS_SHOWN: usize = 100;
+pub(crate) const WAITS_SHOWN: usize = 100;

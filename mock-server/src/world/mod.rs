@@ -26,7 +26,7 @@ pub use journal::Seen;
 pub use tenant::{Settings, TENANT_IDLE_MAX, TENANTS_MAX, TenantError, TenantView};
 
 pub(crate) use clock::Clock;
-pub(crate) use journal::{Entry, Journal, Message};
+pub(crate) use journal::{Journal, Message};
 
 /// The worlds of all tenants.
 #[derive(Debug)]

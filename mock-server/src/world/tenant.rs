@@ -9,7 +9,7 @@ use crate::model::{Config, TenantId};
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Settings {
-    /// 1 to [`NAME_CHARS_MAX`] of `a-z`, `A-Z`, `0-9`, `.`, `_` and `-`. Default: its number after a `t`.
+    /// 1 to 64 of `a-z`, `A-Z`, `0-9`, `.`, `_` and `-`. Default: its number after a `t`.
     pub name: Option<String>,
     /// The key that selects it, of the form `id:secret`. Default: a fresh one.
     pub key: Option<String>,
@@ -223,6 +223,7 @@ impl Worlds {
     }
 
     /// Every tenant, the oldest first.
+    #[cfg(test)]
     pub(crate) fn tenants(&self) -> impl Iterator<Item = TenantView> {
         self.all.iter().map(|(tenant, world)| world.view(*tenant))
     }
@@ -248,7 +249,7 @@ pub const TENANTS_MAX: usize = 10_000;
 pub const TENANT_IDLE_MAX: Duration = Duration::from_secs(3600);
 
 /// Longest name of a tenant.
-pub const NAME_CHARS_MAX: usize = 64;
+pub(crate) const NAME_CHARS_MAX: usize = 64;
 
 /// Longest key of a tenant.
 const KEY_BYTES_MAX: usize = 256;

@@ -13,6 +13,7 @@ mod programs;
 mod secure;
 mod sockets;
 mod storage;
+mod tenants;
 mod tls;
 mod tunnel;
 mod webhook;

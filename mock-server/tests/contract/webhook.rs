@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::client::{get, post};
 
 /// Takes one request and gives this answer; returns its first line, its headers and its body.
-async fn receive(listener: &TcpListener, answer: &str) -> (String, HeaderMap, Vec<u8>) {
+pub(crate) async fn receive(listener: &TcpListener, answer: &str) -> (String, HeaderMap, Vec<u8>) {
     let (mut stream, _) = listener.accept().await.unwrap();
     let mut bytes = Vec::new();
     let head_end = loop {
@@ -48,13 +48,13 @@ async fn read_more(stream: &mut TcpStream, bytes: &mut Vec<u8>) {
     assert_ne!(stream.read_buf(bytes).await.unwrap(), 0, "it ends too early");
 }
 
-async fn listen() -> (TcpListener, String) {
+pub(crate) async fn listen() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     (listener, format!("http%3A%2F%2F{address}%2Fhook%3Fa%3D1"))
 }
 
-async fn submit(mock: &MockFal, hook: &str) -> RequestId {
+pub(crate) async fn submit(mock: &MockFal, hook: &str) -> RequestId {
     let target = format!("/queue.fal.run/fal-ai/flux/dev?fal_webhook={hook}");
     let submitted = post(mock.port(), &target, r#"{"prompt":"x"}"#).await.json();
     submitted["request_id"].as_str().unwrap().parse().unwrap()
