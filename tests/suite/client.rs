@@ -7,6 +7,7 @@ mod calls;
 mod custom;
 mod endings;
 mod files;
+mod model;
 mod platform;
 mod proxy;
 mod realtime;

@@ -28,6 +28,8 @@ impl Exit {
         let kind = match error {
             Error::Call(e) => e.kind(),
             Error::File { .. } => return Self::File,
+            Error::Check(_) => return Self::Usage,
+            Error::Document { .. } => return Self::Failed,
             _ => return Self::Other,
         };
         match kind {

@@ -15,6 +15,7 @@ use crate::credentials::{Authorizing, CredentialsProvider, Provider};
 use crate::download::Download;
 use crate::environment::{self, Found};
 use crate::error::Error;
+use crate::model::{Documents, Kept, ModelRequest};
 use crate::platform::Platform;
 use crate::proxy::ProxyConfig;
 use crate::queue::Queue;
@@ -45,6 +46,8 @@ pub struct Client {
     transport: Arc<dyn Transport>,
     settings: Arc<Settings>,
     upload_tokens: Tokens,
+    documents: Arc<Documents>,
+    kept: Kept,
     #[cfg(feature = "webhook")]
     webhook_keys: crate::webhook::Keys,
 }
@@ -59,6 +62,7 @@ impl Client {
     /// | `FAL_HOME_DIR` | with the feature `login`: where the login of fal's own program is, which counts if there is no key; default `~/.fal` |
     /// | `FAL_FORCE_AUTH_BY_USER` | `1`: that login counts and keys do not |
     /// | `FAL_BASE_URL` | one origin for all of fal's hosts, such as `http://127.0.0.1:8787` of a mock |
+    /// | `FAL_SCHEMA` | a document, a dump or a folder of them, from which alone [`model`](Self::model) takes its documents |
     /// | `HTTPS_PROXY`, `NO_PROXY`, `SSL_CERT_FILE` | as `fal_transport_hyper::Config::from_env` |
     ///
     /// Variables that are set to nothing count as not set.
@@ -119,6 +123,11 @@ impl Client {
         Download::new(self.clone(), url.into())
     }
 
+    /// What a model takes and gives, for checks before anything is paid for; see [`model`](crate::model).
+    pub fn model(&self, endpoint: impl AsRef<str>) -> ModelRequest {
+        ModelRequest::new(self.clone(), endpoint.as_ref())
+    }
+
     /// The platform API: the catalogue, prices, request history, and the storage of the account.
     #[must_use]
     pub fn platform(&self) -> Platform {
@@ -158,6 +167,10 @@ impl Client {
         &self.webhook_keys
     }
 
+    pub(crate) fn documents(&self) -> (&Documents, &Kept) {
+        (&self.documents, &self.kept)
+    }
+
     pub(crate) const fn upload_tokens(&self) -> &Tokens {
         &self.upload_tokens
     }
@@ -188,6 +201,7 @@ pub struct Builder {
     without: Option<Box<str>>,
     transport: Option<Arc<dyn Transport>>,
     proxy: Option<ProxyConfig>,
+    documents: Option<Documents>,
     problem: Option<InputError>,
     #[cfg(feature = "hyper")]
     connections: fal_transport_hyper::Config,
@@ -218,6 +232,11 @@ impl Builder {
             && let Some(base) = variable("FAL_BASE_URL")
         {
             self.settings.hosts = Hosts::under(&base)?;
+        }
+        if self.documents.is_none()
+            && let Some(path) = variable("FAL_SCHEMA")
+        {
+            self.documents = Some(Documents::at(path));
         }
         self.connections = fal_transport_hyper::Config::from_env();
         Ok(self)
@@ -312,6 +331,12 @@ impl Builder {
         self
     }
 
+    /// Sets where the documents of models come from. Default: from the service, kept for an hour.
+    pub fn documents(mut self, documents: Documents) -> Self {
+        self.documents = Some(documents);
+        self
+    }
+
     /// Sets how exchanges are performed, instead of over hyper.
     pub fn transport(mut self, transport: Arc<dyn Transport>) -> Self {
         self.transport = Some(transport);
@@ -373,6 +398,8 @@ impl Builder {
             transport,
             settings: Arc::new(self.settings),
             upload_tokens: Tokens::default(),
+            documents: Arc::new(self.documents.unwrap_or_default()),
+            kept: Kept::default(),
             #[cfg(feature = "webhook")]
             webhook_keys: crate::webhook::Keys::default(),
         })

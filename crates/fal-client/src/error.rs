@@ -2,11 +2,13 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use fal_protocol::EndpointId;
 use fal_protocol::error as core;
 use fal_protocol::error::{Denied, ErrorKind, ErrorType, FieldError, InputError};
 use fal_protocol::queue::Handle;
 use http::StatusCode;
 
+use crate::model::CheckError;
 use crate::output::Output;
 
 /// Why a call ended without its result.
@@ -28,6 +30,15 @@ pub enum Error {
         /// What the operating system said.
         source: Arc<std::io::Error>,
     },
+    /// The input does not fit what the model's document says. Nothing was sent.
+    Check(Box<CheckError>),
+    /// There is no document of a model, or none that can be used.
+    Document {
+        /// The model.
+        endpoint: EndpointId,
+        /// Why there is none.
+        problem: Box<str>,
+    },
     /// The environment or the builder does not make a client, or a call was used twice.
     Config {
         /// What is missing, and what to do.
@@ -38,6 +49,10 @@ pub enum Error {
 impl Error {
     pub(crate) fn file(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
         Self::File { path: path.into(), source: Arc::new(source) }
+    }
+
+    pub(crate) fn document(endpoint: &EndpointId, problem: impl Into<Box<str>>) -> Self {
+        Self::Document { endpoint: endpoint.clone(), problem: problem.into() }
     }
 
     pub(crate) fn config(problem: impl Into<Box<str>>) -> Self {
@@ -82,9 +97,12 @@ impl Error {
         self.call().and_then(core::Error::error_type)
     }
 
-    /// The problems by input field; empty unless the model named some.
+    /// The problems by input field; empty unless the model, or a check by its document, named some.
     #[must_use]
     pub fn fields(&self) -> &[FieldError] {
+        if let Self::Check(e) = self {
+            return e.fields();
+        }
         self.call().map_or(&[], core::Error::fields)
     }
 
@@ -138,6 +156,10 @@ impl fmt::Display for Error {
             Self::Call(e) => e.fmt(f),
             Self::Decode(e) => e.fmt(f),
             Self::File { path, source } => write!(f, "{}: {source}", path.display()),
+            Self::Check(e) => e.fmt(f),
+            Self::Document { endpoint, problem } => {
+                write!(f, "no document of {endpoint}: {problem}")
+            }
             Self::Config { problem } => f.write_str(problem),
         }
     }

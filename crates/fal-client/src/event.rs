@@ -2,12 +2,16 @@ use std::time::Duration;
 
 use fal_protocol::machine::AttemptFailed;
 use fal_protocol::queue::{self, Completed, Handle, LogLine};
+use fal_protocol::schema::Finding;
 use fal_protocol::upload::{self, Route};
 
 /// What happens during a call.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
+    /// The input passes its check, but something in it is probably not what is wanted, such as a field that the
+    /// model does not have. Told before anything is sent, of calls that are `checked`.
+    InputWarning(Finding),
     /// A file of the input is going out.
     Uploading {
         /// The file's name.

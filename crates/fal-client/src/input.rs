@@ -126,6 +126,28 @@ impl fmt::Debug for Input {
     }
 }
 
+/// An input as JSON, with an address in the place of each file that is not uploaded yet.
+pub(crate) struct Preview<'a>(pub(crate) &'a Input);
+
+impl Serialize for Preview<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0.node {
+            Node::Json(value) => value.serialize(serializer),
+            Node::Encoded(raw) => raw.serialize(serializer),
+            Node::List(items) => serializer.collect_seq(items.iter().map(Preview)),
+            Node::Object(fields) => {
+                serializer.collect_map(fields.iter().map(|(name, value)| (name, Preview(value))))
+            }
+            Node::File(file) if file.inline => serializer.serialize_str(INLINE_PREVIEW),
+            Node::File(_) => serializer.serialize_str(UPLOAD_PREVIEW),
+        }
+    }
+}
+
+/// What stands for a file that will be uploaded, in checks.
+const UPLOAD_PREVIEW: &str = "https://v3.fal.media/files/uploaded";
+const INLINE_PREVIEW: &str = "data:application/octet-stream;base64,";
+
 struct Resolved<'a>(&'a Node);
 
 impl Serialize for Resolved<'_> {

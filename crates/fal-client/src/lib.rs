@@ -15,6 +15,7 @@ mod input;
 #[cfg(feature = "login")]
 pub mod login;
 mod machines;
+pub mod model;
 mod output;
 mod plan;
 pub mod platform;
@@ -45,6 +46,7 @@ pub use event::Event;
 pub use fal_protocol::stream::workflow::WorkflowEvent;
 pub use files::MediaFile;
 pub use input::{FileInput, Input, IntoInput};
+pub use model::Model;
 pub use output::Output;
 pub use proxy::ProxyConfig;
 pub use queue::{IntoHandle, Queue, STEP_DEADLINE_DEFAULT, Submit, Watch};

@@ -11,6 +11,7 @@ use crate::drive::now;
 use crate::error::Error;
 use crate::event::Event;
 use crate::input::{Input, IntoInput};
+use crate::model::Model;
 use crate::prepare::{Prepare, PrepareStep};
 
 pub(crate) type OnUpdate = Box<dyn FnMut(&Event) + Send>;
@@ -22,6 +23,8 @@ pub(crate) struct Plan {
     pub(crate) options: Options,
     pub(crate) deadline: Duration,
     pub(crate) on_update: Option<OnUpdate>,
+    /// What the input must fit.
+    pub(crate) model: Option<Model>,
     /// The first thing that the caller got wrong: told when the call is awaited.
     problem: Option<Error>,
 }
@@ -33,7 +36,7 @@ impl Plan {
             Err(error) => (None, Some(error.into())),
         };
         let (input, options) = (Input::default(), Options::default());
-        Self { client, endpoint, input, options, deadline, on_update: None, problem }
+        Self { client, endpoint, input, options, deadline, on_update: None, model: None, problem }
     }
 
     pub(crate) fn set_input(&mut self, input: impl IntoInput) {
@@ -77,8 +80,17 @@ impl Plan {
         }
         let endpoint =
             self.endpoint.take().ok_or_else(|| Error::config("the call has begun already"))?;
+        let warnings = match self.model.take() {
+            None => Vec::new(),
+            Some(model) if *model.endpoint() != endpoint => {
+                let problem = format!("a call of {endpoint} is checked by {}", model.endpoint());
+                return Err(Error::config(problem));
+            }
+            Some(model) => model.check(&self.input)?.warnings,
+        };
         let deadline = now().checked_add(self.deadline);
-        let prepare = Prepare::new(&self.client, std::mem::take(&mut self.input), deadline);
+        let input = std::mem::take(&mut self.input);
+        let prepare = Prepare::new(&self.client, input, warnings, deadline);
         Ok((endpoint, prepare, deadline))
     }
 
@@ -100,6 +112,14 @@ macro_rules! plan_setters {
         /// Default: `{}`.
         pub fn input(mut self, input: impl crate::IntoInput) -> Self {
             self.plan.set_input(input);
+            self
+        }
+
+        /// Checks the input by the model's document first: what the service would refuse is
+        /// [`Error::Check`](crate::Error::Check), and nothing is uploaded, sent or paid for. What it would ignore is
+        /// told as [`Event::InputWarning`](crate::Event::InputWarning).
+        pub fn checked(mut self, model: &crate::Model) -> Self {
+            self.plan.model = Some(model.clone());
             self
         }
 

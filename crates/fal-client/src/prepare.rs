@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
+use fal_protocol::schema::Finding;
 
 use crate::client::Client;
 use crate::error::Error;
@@ -13,6 +14,8 @@ use crate::input::{FileInput, Input};
 use crate::upload::{FileStep, FileUpload, Ways};
 
 pub(crate) struct Prepare {
+    /// To be told before anything is done.
+    warnings: VecDeque<Finding>,
     input: Option<Input>,
     waiting: VecDeque<(usize, FileUpload)>,
     active: Vec<(usize, FileUpload)>,
@@ -28,7 +31,12 @@ pub(crate) enum PrepareStep {
 }
 
 impl Prepare {
-    pub(crate) fn new(client: &Client, input: Input, deadline: Option<Instant>) -> Self {
+    pub(crate) fn new(
+        client: &Client,
+        input: Input,
+        warnings: Vec<Finding>,
+        deadline: Option<Instant>,
+    ) -> Self {
         let mut files: Vec<FileInput> = Vec::new();
         let place = |file: FileInput| {
             let known = files.iter().position(|known| known.is_same(&file));
@@ -41,11 +49,15 @@ impl Prepare {
         let urls = vec![String::new(); files.len()];
         let upload = |file| FileUpload::new(client.clone(), file, Ways::default(), deadline);
         let waiting = files.into_iter().map(upload).enumerate().collect();
-        Self { input: Some(input), waiting, active: Vec::new(), urls, places }
+        let warnings = warnings.into();
+        Self { warnings, input: Some(input), waiting, active: Vec::new(), urls, places }
     }
 
     /// The next event or the end. The first file that fails ends all.
     pub(crate) fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<PrepareStep> {
+        if let Some(warning) = self.warnings.pop_front() {
+            return Poll::Ready(PrepareStep::Event(Event::InputWarning(warning)));
+        }
         while self.active.len() < UPLOADS_AT_ONCE {
             let Some(next) = self.waiting.pop_front() else { break };
             self.active.push(next);

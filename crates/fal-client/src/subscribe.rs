@@ -95,6 +95,10 @@ impl Subscribe {
 
     /// Begins. The result is a `Stream` of events that can then be awaited for the output.
     pub fn start(mut self) -> Subscription {
+        if self.handle.is_some() {
+            // The input of a job that was submitted before is not known here.
+            self.plan.model = None;
+        }
         let stage = match self.plan.begin() {
             Err(error) => Stage::Over(Some(Err(error))),
             Ok((endpoint, prepare, deadline)) => {

@@ -122,7 +122,7 @@ impl WsBuilder {
         config.deadline = now().checked_add(deadline.unwrap_or(RUN_DEADLINE_DEFAULT));
         // Nothing is uploaded for what cannot run.
         config.endpoint.join(config.path.as_deref().unwrap_or_default())?;
-        let mut prepare = Prepare::new(&client, input, config.deadline);
+        let mut prepare = Prepare::new(&client, input, Vec::new(), config.deadline);
         let json = loop {
             match std::future::poll_fn(|cx| prepare.poll_step(cx)).await {
                 PrepareStep::Event(event) => tell(&mut on_update, &event),

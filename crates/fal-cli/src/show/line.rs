@@ -49,6 +49,10 @@ impl Line {
 pub(crate) fn of(event: &Event, began: Instant) -> Option<Line> {
     let line = |name: &str| Line::new(name, began);
     Some(match event {
+        Event::InputWarning(finding) => line("input_warning")
+            .with("path", &finding.path)
+            .with("message", &finding.message)
+            .maybe("suggestion", finding.suggestion.as_deref()),
         Event::Uploading { name, sent, total } => {
             line("uploading").with("name", name).with("sent", sent).with("total", total)
         }

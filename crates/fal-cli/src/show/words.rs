@@ -11,6 +11,7 @@ use crate::job_name;
 pub(super) fn of(event: &Event) -> Option<String> {
     Some(match event {
         Event::Uploading { .. } => return None,
+        Event::InputWarning(finding) => format!("warning: {finding}"),
         Event::Uploaded { name, url } => format!("uploaded {name} to {}", job_name::shown(url)),
         Event::PartUploaded { name, done, parts, .. } => {
             // Of hundreds of parts every tenth of the way is news.

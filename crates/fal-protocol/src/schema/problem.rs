@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::model::{Rest, Schema, Types};
 use super::path::{Step, render};
-use crate::error::Loc;
+use crate::error::{ErrorType, FieldError, Loc};
 
 /// One thing that is wrong with an input.
 ///
@@ -195,6 +195,18 @@ impl<'a> Problem<'a> {
 
     fn items(&self) -> usize {
         self.input.as_array().map_or(0, Vec::len)
+    }
+}
+
+/// As the service would have told it.
+impl From<&Problem<'_>> for FieldError {
+    fn from(problem: &Problem<'_>) -> Self {
+        Self {
+            loc: problem.loc(),
+            message: problem.message().into(),
+            error_type: ErrorType::new(problem.error_type()),
+            context: problem.context(),
+        }
     }
 }
 

@@ -115,6 +115,10 @@ fn list_choices(choices: &[Value]) -> String {
 }
 
 fn size(bounds: SizeBounds, what: &str) -> Option<String> {
+    let what = match (bounds.min, bounds.max) {
+        (1, None) | (_, Some(1)) => what.trim_end_matches('s'),
+        _ => what,
+    };
     match (bounds.min, bounds.max) {
         (0, None) => None,
         (0, Some(max)) => Some(format!("up to {max} {what}")),
