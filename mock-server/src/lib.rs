@@ -1,17 +1,20 @@
 #![doc = include_str!("../README.md")]
 
 mod doors;
+mod duration;
 pub mod environment;
 mod http;
 mod load;
 mod mock;
 pub mod model;
 mod render;
+pub mod scenario;
 mod tenant;
 mod tls;
 mod world;
 
 pub use self::http::Refused;
+pub use duration::parse_duration;
 pub use load::Source;
 pub use mock::{Builder, MockFal};
 pub use tenant::{Clock, ClockView, Tenant};

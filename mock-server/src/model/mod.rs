@@ -88,6 +88,7 @@ pub use webhook::{
     DeliveryView, RETRIES_MAX, RetryProfile, WebhookHosts, WebhookLayout,
 };
 
+pub(crate) use api::time::parse as parse_time;
 pub(crate) use files::tenant_of as tenant_of_file;
 pub(crate) use id::Digest;
 pub(crate) use rest::KEY_SET_PATH;

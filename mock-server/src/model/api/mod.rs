@@ -7,7 +7,7 @@ mod history;
 mod models;
 mod page;
 mod pricing;
-mod time;
+pub(super) mod time;
 
 use http::{Method, StatusCode};
 

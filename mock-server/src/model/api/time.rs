@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 /// Reads `2030-01-02`, `2030-01-02T03:04:05.678Z` and `2030-01-02T03:04+01:00`. Without a zone it is UTC.
-pub(super) fn parse(text: &str) -> Option<SystemTime> {
+pub(crate) fn parse(text: &str) -> Option<SystemTime> {
     let (date, clock) = match text.split_once(['T', ' ']) {
         Some((date, clock)) => (date, Some(clock)),
         None => (text, None),
