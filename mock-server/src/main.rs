@@ -13,15 +13,18 @@ use clap::Parser;
 use fal_mock::model::{RealtimeConfig, RealtimeMode, RetryProfile, WebhookHosts, WebhookLayout};
 use fal_mock::{ClockMode, MockFal, parse_duration};
 
-use program::{Env, Exec};
+use program::{Check, Env, Exec};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Some(Task::Check(flags)) = &cli.command {
+        return program::check(flags);
+    }
     let workers = match &cli.command {
         Some(Task::Serve(Serve { service, .. }) | Task::Exec(Exec { service, .. })) => {
             service.workers
         }
-        Some(Task::Env(_)) => 1,
+        Some(Task::Env(_) | Task::Check(_)) => 1,
         None => cli.serve.service.workers,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         Some(Task::Serve(flags)) => runtime.block_on(run(flags)),
         Some(Task::Exec(flags)) => runtime.block_on(program::exec(flags)),
         Some(Task::Env(flags)) => runtime.block_on(program::env(flags)),
+        Some(Task::Check(flags)) => program::check(&flags),
     }
 }
 
@@ -241,6 +245,7 @@ enum Task {
     Serve(Serve),
     Exec(Exec),
     Env(Env),
+    Check(Check),
 }
 
 #[derive(Debug, clap::Args)]

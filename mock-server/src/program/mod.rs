@@ -1,9 +1,11 @@
-//! Programs that shall reach a mock and believe that it is fal: under a mock of their own, or under one that
-//! runs.
+//! Programs that shall reach a mock and believe that it is fal, under a mock of their own or under one that
+//! runs; and scenarios, before anything runs.
 
+mod check;
 mod env;
 mod exec;
 mod signals;
 
+pub(crate) use check::{Check, check};
 pub(crate) use env::{Env, env};
 pub(crate) use exec::{Exec, exec};

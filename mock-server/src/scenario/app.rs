@@ -46,9 +46,9 @@ impl App {
                 Vec::new()
             }
         };
-        let openapi = fields.get("openapi").map_or_else(Vec::new, |node| {
-            documents(reader, node, &path.key("openapi"), disk)
-        });
+        let openapi = fields
+            .get("openapi")
+            .map_or_else(Vec::new, |node| documents(reader, node, &path.key("openapi"), disk));
         let runners = fields.get("runners").and_then(|node| {
             let runners = reader.whole(node, &path.key("runners"), 1, RUNNERS_MAX)?;
             usize::try_from(runners).ok()

@@ -125,7 +125,11 @@ pub(crate) fn read(reader: &mut Reader, node: &Node, path: &Path<'_>) -> Option<
 }
 
 /// The same where the keys stand among others.
-pub(crate) fn from_fields(reader: &mut Reader, fields: &Fields<'_>, path: &Path<'_>) -> Option<Failure> {
+pub(crate) fn from_fields(
+    reader: &mut Reader,
+    fields: &Fields<'_>,
+    path: &Path<'_>,
+) -> Option<Failure> {
     let before = reader.problems.len();
     let given = fields.get("status").map(|node| read_status(reader, node, &path.key("status")));
     let mut name = None;
@@ -137,13 +141,13 @@ pub(crate) fn from_fields(reader: &mut Reader, fields: &Fields<'_>, path: &Path<
             kind = known(reader, name, node, &path, given.is_some());
         }
     }
-    let message = fields
-        .get("message")
-        .and_then(|node| reader.text(node, &path.key("message"), "a text"));
+    let message =
+        fields.get("message").and_then(|node| reader.text(node, &path.key("message"), "a text"));
     let status = given.flatten().or_else(|| kind.map(|kind| status(kind.status)));
     let mut failure = match (name, status) {
         (Some(name), Some(status)) => {
-            let message = message.or_else(|| kind.map(|kind| kind.message)).unwrap_or("The request failed");
+            let message =
+                message.or_else(|| kind.map(|kind| kind.message)).unwrap_or("The request failed");
             build(kind, name, status, message)
         }
         (None, Some(status)) => match message {
@@ -286,7 +290,10 @@ mod tests {
         assert!(model.body.starts_with(b"{\"detail\":[{\"loc\":[\"body\"]"));
         assert_eq!(header(&model, "x-fal-retryable"), Some("false"));
         let request = failure("runner_disconnected").unwrap();
-        assert_eq!((request.status.as_u16(), request.error_type.as_deref()), (503, Some("runner_disconnected")));
+        assert_eq!(
+            (request.status.as_u16(), request.error_type.as_deref()),
+            (503, Some("runner_disconnected"))
+        );
         assert_eq!(header(&request, "x-fal-error-type"), Some("runner_disconnected"));
         assert_eq!(failure("429").unwrap().body, "{\"detail\":\"Too Many Requests\"}");
         for name in names() {

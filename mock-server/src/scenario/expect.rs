@@ -44,20 +44,16 @@ struct Request {
     status: Option<u16>,
 }
 
-pub(crate) const EXPECT: Object = Object {
-    name: "expect",
-    keys: &["all_faults_fired", "all_rules_used", "requests", "order"],
-};
+pub(crate) const EXPECT: Object =
+    Object { name: "expect", keys: &["all_faults_fired", "all_rules_used", "requests", "order"] };
 
 pub(crate) const EXPECTED: Object = Object {
     name: "expected",
     keys: &["operation", "endpoint", "headers", "input", "status", "count"],
 };
 
-pub(crate) const STEP: Object = Object {
-    name: "step",
-    keys: &["operation", "endpoint", "headers", "input", "status"],
-};
+pub(crate) const STEP: Object =
+    Object { name: "step", keys: &["operation", "endpoint", "headers", "input", "status"] };
 
 pub(crate) const COUNT: Object = Object { name: "count", keys: &["min", "max"] };
 
@@ -140,7 +136,13 @@ fn request(reader: &mut Reader, node: &Node, path: &Path<'_>, object: &Object) -
     };
     let mut text = String::new();
     for (key, node) in fields.iter().filter(|(key, _)| &*key.text != "count") {
-        let _ = write!(text, "{}{} {}", if text.is_empty() { "" } else { ", " }, key.text, node.to_json());
+        let _ = write!(
+            text,
+            "{}{} {}",
+            if text.is_empty() { "" } else { ", " },
+            key.text,
+            node.to_json()
+        );
     }
     Some(Request { text: text.replace('"', "").into(), when, status })
 }

@@ -79,10 +79,7 @@ pub(crate) enum Action {
     /// The answer is written in pieces of so many bytes.
     Split(NonZeroU64),
     /// The service closes the session.
-    WsClose {
-        code: u16,
-        reason: Box<str>,
-    },
+    WsClose { code: u16, reason: Box<str> },
     /// The runner of the call goes away: a job is queued again, a direct call fails.
     RunnerLost,
     /// A delivery goes wrong.
@@ -161,9 +158,29 @@ pub(crate) const KINDS: [Kind; 23] = [
 pub(crate) const FAULT: Object = Object {
     name: "fault",
     keys: &[
-        "name", "fault", "on", "when", "nth", "every", "times", "probability", "while", "after",
-        "status", "type", "message", "body", "headers", "retry_after", "for", "bytes_per_second",
-        "bytes", "pointer", "copies", "code", "reason",
+        "name",
+        "fault",
+        "on",
+        "when",
+        "nth",
+        "every",
+        "times",
+        "probability",
+        "while",
+        "after",
+        "status",
+        "type",
+        "message",
+        "body",
+        "headers",
+        "retry_after",
+        "for",
+        "bytes_per_second",
+        "bytes",
+        "pointer",
+        "copies",
+        "code",
+        "reason",
     ],
 };
 
@@ -177,7 +194,12 @@ pub(crate) const FAULT_WHEN: Object =
 
 impl Fault {
     /// `name` is what it is called where it says nothing.
-    pub(crate) fn read(reader: &mut Reader, node: &Node, path: &Path<'_>, name: String) -> Option<Self> {
+    pub(crate) fn read(
+        reader: &mut Reader,
+        node: &Node,
+        path: &Path<'_>,
+        name: String,
+    ) -> Option<Self> {
         let fields = reader.fields(node, path, &FAULT)?;
         let Some(kind) = fields.get("fault") else {
             let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
@@ -207,9 +229,9 @@ impl Fault {
             }
         }
         let name = read_name(reader, fields.get("name"), &path.key("name"), name);
-        let on = fields.get("on").map_or(kind.on, |node| {
-            when::operations(reader, node, &path.key("on"), kind.on)
-        });
+        let on = fields
+            .get("on")
+            .map_or(kind.on, |node| when::operations(reader, node, &path.key("on"), kind.on));
         let when = fields.get("when").map_or_else(When::default, |node| {
             let path = path.key("when");
             match node.data {
@@ -310,7 +332,9 @@ fn action(
         fields.get(key).and_then(|node| reader.time(node, &path.key(key)))
     };
     Some(match kind.name {
-        "status" | "error-type" => Action::Fail(Arc::new(error::from_fields(reader, fields, path)?)),
+        "status" | "error-type" => {
+            Action::Fail(Arc::new(error::from_fields(reader, fields, path)?))
+        }
         "rate-limit" => Action::Fail(Arc::new(rate_limit(time(reader, "retry_after")))),
         "ingress" => {
             let status = match fields.get("status") {
@@ -323,9 +347,11 @@ fn action(
         "reset" => Action::Reset,
         "accept-then-reset" => Action::AcceptThenReset,
         "stall" => Action::Stall(time(reader, "for")),
-        "slow" => Action::Slow(fields.get("bytes_per_second").and_then(|node| {
-            count(reader, node, &path.key("bytes_per_second"))
-        })?),
+        "slow" => Action::Slow(
+            fields
+                .get("bytes_per_second")
+                .and_then(|node| count(reader, node, &path.key("bytes_per_second")))?,
+        ),
         "truncate" => Action::Truncate,
         "corrupt-json" => Action::CorruptJson,
         "wrong-type" => Action::WrongType(fields.get("pointer").and_then(|node| {
@@ -373,7 +399,8 @@ fn ws_close(reader: &mut Reader, fields: &Fields<'_>, path: &Path<'_>) -> Option
             let path = path.key("code");
             let code = reader.whole(node, &path, 1000, 4999)?;
             if RESERVED_CODES.contains(&code) {
-                let message = format!("{code} is never sent (RFC 6455): give another, such as 1011");
+                let message =
+                    format!("{code} is never sent (RFC 6455): give another, such as 1011");
                 reader.wrong(node.span, &path, message);
                 return None;
             }

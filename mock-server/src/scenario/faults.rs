@@ -58,7 +58,8 @@ pub(crate) struct Account<'a> {
 
 impl Faults {
     pub(crate) fn new(seed: u64, faults: impl IntoIterator<Item = Arc<Fault>>) -> Self {
-        let entry = |fault| Entry { fault, fitted: 0, chosen: 0, fired: 0, firings: VecDeque::new() };
+        let entry =
+            |fault| Entry { fault, fitted: 0, chosen: 0, fired: 0, firings: VecDeque::new() };
         Self { seed, entries: faults.into_iter().map(entry).collect() }
     }
 

@@ -27,7 +27,8 @@ impl Files for NoFiles {
     }
 }
 
-const NO_FILES: &str = "a scenario that does not come from a file names no files: write the value here";
+const NO_FILES: &str =
+    "a scenario that does not come from a file names no files: write the value here";
 
 /// Files beside a scenario.
 #[derive(Debug)]
@@ -61,7 +62,9 @@ pub(crate) struct FilesOf<'a>(pub(crate) Vec<(&'a str, &'a [u8])>);
 impl Files for FilesOf<'_> {
     fn read(&self, name: &str) -> Result<Bytes, String> {
         let found = self.0.iter().find(|(other, _)| *other == name);
-        found.map(|(_, bytes)| Bytes::copy_from_slice(bytes)).ok_or_else(|| format!("there is no {name}"))
+        found
+            .map(|(_, bytes)| Bytes::copy_from_slice(bytes))
+            .ok_or_else(|| format!("there is no {name}"))
     }
 
     fn find(&self, name: &str) -> Result<PathBuf, String> {

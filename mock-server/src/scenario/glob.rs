@@ -95,7 +95,11 @@ mod tests {
     #[test]
     fn wildcards_stop_at_slashes_unless_doubled() {
         for (glob, fits, misses) in [
-            ("fal-ai/flux/dev", &["fal-ai/flux/dev"][..], &["fal-ai/flux", "fal-ai/flux/dev/x"][..]),
+            (
+                "fal-ai/flux/dev",
+                &["fal-ai/flux/dev"][..],
+                &["fal-ai/flux", "fal-ai/flux/dev/x"][..],
+            ),
             ("fal-ai/flux/*", &["fal-ai/flux/dev"], &["fal-ai/flux", "fal-ai/flux/dev/x"]),
             ("fal-ai/flux/**", &["fal-ai/flux", "fal-ai/flux/a/b"], &["fal-ai/flux-pro", "x/flux"]),
             ("fal-ai/flux*", &["fal-ai/flux", "fal-ai/flux-pro"], &["fal-ai/flux/dev"]),

@@ -34,12 +34,14 @@ impl Scenario {
     pub fn load(path: &Path) -> Result<Self, Problems> {
         let file = path.display().to_string();
         let unreadable = |why: String| Problems::unreadable(&file, why);
-        let length = fs::metadata(path).map_err(|error| unreadable(format!("cannot be read: {error}")))?;
+        let length =
+            fs::metadata(path).map_err(|error| unreadable(format!("cannot be read: {error}")))?;
         if length.len() > SCENARIO_BYTES_MAX as u64 {
             let why = format!("a scenario is at most {SCENARIO_BYTES_MAX} bytes long");
             return Err(unreadable(why));
         }
-        let bytes = fs::read(path).map_err(|error| unreadable(format!("cannot be read: {error}")))?;
+        let bytes =
+            fs::read(path).map_err(|error| unreadable(format!("cannot be read: {error}")))?;
         let source = String::from_utf8(bytes)
             .map_err(|error| unreadable(format!("is not UTF-8: {}", error.utf8_error())))?;
         let beside = Beside(path.parent().map(Path::to_owned).unwrap_or_default());
@@ -90,7 +92,9 @@ impl Scenario {
         for path in entries(path).map_err(unreadable)? {
             if path.is_dir() {
                 let inner = ["scenario.yaml", "scenario.yml", "scenario.json"];
-                files.extend(inner.map(|name| path.join(name)).into_iter().filter(|path| path.is_file()));
+                files.extend(
+                    inner.map(|name| path.join(name)).into_iter().filter(|path| path.is_file()),
+                );
             } else if is_scenario(&path) {
                 files.push(path);
             }

@@ -1,7 +1,7 @@
 //! Scenarios: files that say how calls go, what goes wrong, and what shall have happened in the end.
 //!
 //! Everything here is pure but for the loading of files: same scenario, same seed and same calls, same decisions.
-#![cfg_attr(not(test), allow(dead_code, reason = "worlds play scenarios in the change after this one"))]
+#![allow(dead_code, reason = "worlds play scenarios in the change after this one")]
 
 mod app;
 mod bundled;
@@ -116,12 +116,7 @@ impl Scenario {
         }
     }
 
-    fn read(
-        reader: &mut Reader,
-        root: &tree::Node,
-        name: &str,
-        disk: &dyn Files,
-    ) -> Option<Self> {
+    fn read(reader: &mut Reader, root: &tree::Node, name: &str, disk: &dyn Files) -> Option<Self> {
         let mut scenario = Self::empty(name);
         let path = Path::Root;
         let fields = reader.fields(root, &path, &SCENARIO)?;
@@ -148,23 +143,26 @@ impl Scenario {
             });
         }
         let mut names = BTreeSet::new();
-        let mut unique = |reader: &mut Reader, node: &tree::Node, path: &Path<'_>, name: &Arc<str>| {
-            if !names.insert(Arc::clone(name)) {
-                let message = format!("there is a rule or fault called {name:?} already");
-                reader.wrong(node.span, &path.key("name"), message);
-            }
-        };
+        let mut unique =
+            |reader: &mut Reader, node: &tree::Node, path: &Path<'_>, name: &Arc<str>| {
+                if !names.insert(Arc::clone(name)) {
+                    let message = format!("there is a rule or fault called {name:?} already");
+                    reader.wrong(node.span, &path.key("name"), message);
+                }
+            };
         // Names that a header can carry.
         let stem: String =
             name.chars().map(|c| if c.is_ascii_graphic() { c } else { '_' }).take(60).collect();
         if let Some(node) = fields.get("rules") {
             let mut count = 0;
-            scenario.rules = reader.list(node, &path.key("rules"), RULES_MAX, |reader, node, path| {
-                count += 1;
-                let rule = Rule::read(reader, node, path, disk, format!("{stem}/rule-{count}"))?;
-                unique(reader, node, path, &rule.name);
-                Some(Arc::new(rule))
-            });
+            scenario.rules =
+                reader.list(node, &path.key("rules"), RULES_MAX, |reader, node, path| {
+                    count += 1;
+                    let rule =
+                        Rule::read(reader, node, path, disk, format!("{stem}/rule-{count}"))?;
+                    unique(reader, node, path, &rule.name);
+                    Some(Arc::new(rule))
+                });
         }
         if let Some(node) = fields.get("faults") {
             let mut count = 0;
@@ -180,6 +178,23 @@ impl Scenario {
             scenario.expect = Expect::read(reader, node, &path.key("expect"));
         }
         Some(scenario)
+    }
+
+    /// How much it says, in a few words.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let count = |n: usize, what: &str| match n {
+            0 => None,
+            1 => Some(format!("1 {what}")),
+            n => Some(format!("{n} {what}s")),
+        };
+        let parts = [
+            count(self.apps.len(), "app"),
+            count(self.rules.len(), "rule"),
+            count(self.faults.len(), "fault"),
+        ];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        if parts.is_empty() { "right".to_owned() } else { format!("right, {}", parts.join(", ")) }
     }
 
     /// One that says nothing.

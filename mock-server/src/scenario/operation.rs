@@ -102,7 +102,8 @@ pub(crate) struct Operations(u32);
 impl Operations {
     pub(crate) const NONE: Self = Self(0);
     /// Those that a rule decides about: calls of a model.
-    pub(crate) const CALLS: Self = Self::of(&[Operation::Submit, Operation::Run, Operation::Stream]);
+    pub(crate) const CALLS: Self =
+        Self::of(&[Operation::Submit, Operation::Run, Operation::Stream]);
     pub(crate) const UPLOADS: Self = Self::of(&[
         Operation::UploadInitiate,
         Operation::UploadPut,

@@ -57,8 +57,7 @@ impl Output {
             if &**text == SYNTHESISED {
                 return Some(Self::Synthesised);
             }
-            let message =
-                format!("give {SYNTHESISED}, or a map with {}", OUTPUT.keys.join(", "));
+            let message = format!("give {SYNTHESISED}, or a map with {}", OUTPUT.keys.join(", "));
             reader.wrong(node.span, path, message);
             return None;
         }
@@ -102,7 +101,8 @@ impl Output {
                 let before = reader.problems.len();
                 check(reader, node, &path, &files);
                 let value = reader.json(node);
-                (reader.problems.len() == before).then_some(Self::Template(Template { value, files }))
+                (reader.problems.len() == before)
+                    .then_some(Self::Template(Template { value, files }))
             }
         }
     }
@@ -132,7 +132,8 @@ fn read_files(
         let path = path.key(&key.text);
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         if key.text.is_empty() || !key.text.chars().all(is_plain) || key.text.starts_with('.') {
-            let message = "the name of a file has letters, digits, dots and dashes, such as cat.png";
+            let message =
+                "the name of a file has letters, digits, dots and dashes, such as cat.png";
             reader.wrong(key.span, &path, message);
             continue;
         }
@@ -241,7 +242,9 @@ impl Template {
             Value::String(text) => self.filled_text(text, input, by),
             Value::Array(list) => list.iter().map(|value| self.filled(value, input, by)).collect(),
             Value::Object(map) => Value::Object(
-                map.iter().map(|(key, value)| (key.clone(), self.filled(value, input, by))).collect(),
+                map.iter()
+                    .map(|(key, value)| (key.clone(), self.filled(value, input, by)))
+                    .collect(),
             ),
             other => other.clone(),
         }
@@ -367,7 +370,10 @@ files: { cat.png: cat.png }
     #[test]
     fn outputs_come_from_files_too() {
         assert_eq!(output("{file: out.json}").unwrap(), Output::Literal("{\"a\": 1}".into()));
-        assert_eq!(output("{literal: {a: [1, x]}}").unwrap(), Output::Literal(r#"{"a":[1,"x"]}"#.into()));
+        assert_eq!(
+            output("{literal: {a: [1, x]}}").unwrap(),
+            Output::Literal(r#"{"a":[1,"x"]}"#.into())
+        );
         assert_eq!(output("{literal: }").unwrap(), Output::Literal("null".into()));
         assert_eq!(output("synthesised").unwrap(), Output::Synthesised);
         let mut reader = Reader::default();

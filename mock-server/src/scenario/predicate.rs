@@ -53,7 +53,11 @@ impl Predicate {
         let before = reader.problems.len();
         let fields = reader.fields(node, path, &PREDICATE)?;
         if fields.iter().next().is_none() {
-            reader.wrong(node.span, path, format!("give a condition: {}", PREDICATE.keys.join(", ")));
+            reader.wrong(
+                node.span,
+                path,
+                format!("give a condition: {}", PREDICATE.keys.join(", ")),
+            );
             return None;
         }
         let mut tests = Vec::new();
@@ -199,7 +203,9 @@ fn is_ordered(value: &Value, limit: f64, wanted: &[Ordering]) -> bool {
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
     };
-    number.and_then(|number| number.partial_cmp(&limit)).is_some_and(|found| wanted.contains(&found))
+    number
+        .and_then(|number| number.partial_cmp(&limit))
+        .is_some_and(|found| wanted.contains(&found))
 }
 
 fn text_of(value: Value) -> Value {

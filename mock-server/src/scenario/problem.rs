@@ -37,7 +37,8 @@ pub struct Problem {
 impl Problem {
     pub(super) fn new(span: Span, path: String, message: String) -> Self {
         let Span { start, end } = span;
-        let width = if end.line == start.line { end.column.saturating_sub(start.column) } else { 1 };
+        let width =
+            if end.line == start.line { end.column.saturating_sub(start.column) } else { 1 };
         Self { line: start.line, column: start.column, width: width.max(1), path, message }
     }
 }

@@ -21,8 +21,8 @@ pub(crate) struct Object {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Path<'a> {
     Root,
-    Key(&'a Path<'a>, &'a str),
-    Index(&'a Path<'a>, usize),
+    Key(&'a Self, &'a str),
+    Index(&'a Self, usize),
 }
 
 impl<'a> Path<'a> {
@@ -109,14 +109,24 @@ impl Reader {
     }
 
     /// A map with any keys.
-    pub(crate) fn map<'n>(&mut self, node: &'n Node, path: &Path<'_>, want: &str) -> Option<Fields<'n>> {
+    pub(crate) fn map<'n>(
+        &mut self,
+        node: &'n Node,
+        path: &Path<'_>,
+        want: &str,
+    ) -> Option<Fields<'n>> {
         match &node.data {
             Data::Map(map) => Some(Fields { span: node.span, map }),
             _ => self.mistyped(node, path, want),
         }
     }
 
-    pub(crate) fn text<'n>(&mut self, node: &'n Node, path: &Path<'_>, want: &str) -> Option<&'n str> {
+    pub(crate) fn text<'n>(
+        &mut self,
+        node: &'n Node,
+        path: &Path<'_>,
+        want: &str,
+    ) -> Option<&'n str> {
         match &node.data {
             Data::Text(text) => Some(text),
             _ => self.mistyped(node, path, want),
@@ -131,7 +141,13 @@ impl Reader {
     }
 
     /// A whole number in a range.
-    pub(crate) fn whole(&mut self, node: &Node, path: &Path<'_>, min: u64, max: u64) -> Option<u64> {
+    pub(crate) fn whole(
+        &mut self,
+        node: &Node,
+        path: &Path<'_>,
+        min: u64,
+        max: u64,
+    ) -> Option<u64> {
         let want = match max {
             u64::MAX => format!("a whole number from {min} on"),
             _ => format!("a whole number from {min} to {max}"),

@@ -72,7 +72,11 @@ impl Rule {
             .and_then(|node| error::read(reader, node, &path.key("error")))
             .map(Arc::new);
         if let (true, Some(error)) = (fields.has("output"), fields.get("error")) {
-            reader.wrong(error.span, &path.key("error"), "a call ends with an output or an error, not both");
+            reader.wrong(
+                error.span,
+                &path.key("error"),
+                "a call ends with an output or an error, not both",
+            );
         }
         let webhook = fields
             .get("webhook")

@@ -46,13 +46,10 @@ impl When {
     }
 }
 
-pub(crate) const TIMELINE: Object = Object {
-    name: "timeline",
-    keys: &["positions", "queue_time", "run_time", "logs", "requeue"],
-};
+pub(crate) const TIMELINE: Object =
+    Object { name: "timeline", keys: &["positions", "queue_time", "run_time", "logs", "requeue"] };
 
-pub(crate) const LOG: Object =
-    Object { name: "log", keys: &["at", "message", "level", "source"] };
+pub(crate) const LOG: Object = Object { name: "log", keys: &["at", "message", "level", "source"] };
 
 impl Timeline {
     pub(crate) fn read(reader: &mut Reader, node: &Node, path: &Path<'_>) -> Self {
@@ -71,7 +68,11 @@ impl Timeline {
         if let (Some(positions), Some(node)) = (&positions, fields.get("positions"))
             && positions.is_empty()
         {
-            reader.wrong(node.span, &path.key("positions"), "give at least one position, such as [2, 1, 0]");
+            reader.wrong(
+                node.span,
+                &path.key("positions"),
+                "give at least one position, such as [2, 1, 0]",
+            );
         }
         let logs = fields.get("logs").map(|node| {
             let mut logs = reader.list(node, &path.key("logs"), LOGS_MAX, log_line);

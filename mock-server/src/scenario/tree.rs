@@ -121,7 +121,11 @@ fn join_surrogates(source: &str) -> (Cow<'_, str>, Vec<Place>) {
             continue;
         }
         // An escaped backslash begins no other escape.
-        let end = if c == '\\' { 1 + rest[1..].chars().next().map_or(0, char::len_utf8) } else { c.len_utf8() };
+        let end = if c == '\\' {
+            1 + rest[1..].chars().next().map_or(0, char::len_utf8)
+        } else {
+            c.len_utf8()
+        };
         out.push_str(&rest[..end]);
         match c {
             '\n' => (line, column) = (line + 1, 1),
@@ -199,7 +203,13 @@ impl Builder {
         Ok(())
     }
 
-    fn begin(&mut self, data: Data, anchor: usize, is_tagged: bool, span: Span) -> Result<(), String> {
+    fn begin(
+        &mut self,
+        data: Data,
+        anchor: usize,
+        is_tagged: bool,
+        span: Span,
+    ) -> Result<(), String> {
         if is_tagged {
             return Err("tags of lists and maps mean nothing here".into());
         }
@@ -220,7 +230,9 @@ impl Builder {
     fn count(&mut self, more: usize) -> Result<(), String> {
         self.nodes += more;
         if self.nodes > NODES_MAX {
-            return Err(format!("a scenario has at most {NODES_MAX} values, aliases counted each time"));
+            return Err(format!(
+                "a scenario has at most {NODES_MAX} values, aliases counted each time"
+            ));
         }
         Ok(())
     }
@@ -299,10 +311,16 @@ fn plain(text: &str) -> Result<Data, String> {
 
 fn number(text: &str) -> Option<Number> {
     if let Some(digits) = text.strip_prefix("0x") {
-        return u64::from_str_radix(digits, 16).ok().filter(|_| !digits.starts_with('+')).map(Into::into);
+        return u64::from_str_radix(digits, 16)
+            .ok()
+            .filter(|_| !digits.starts_with('+'))
+            .map(Into::into);
     }
     if let Some(digits) = text.strip_prefix("0o") {
-        return u64::from_str_radix(digits, 8).ok().filter(|_| !digits.starts_with('+')).map(Into::into);
+        return u64::from_str_radix(digits, 8)
+            .ok()
+            .filter(|_| !digits.starts_with('+'))
+            .map(Into::into);
     }
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -327,8 +345,7 @@ fn number(text: &str) -> Option<Number> {
     is_number.then(|| text.parse().ok().and_then(Number::from_f64)).flatten()
 }
 
-const START: Span =
-    Span { start: Place { line: 1, column: 1 }, end: Place { line: 1, column: 1 } };
+const START: Span = Span { start: Place { line: 1, column: 1 }, end: Place { line: 1, column: 1 } };
 
 /// Longest scenario file: 1 MiB.
 pub const SCENARIO_BYTES_MAX: usize = 1 << 20;

@@ -10,6 +10,7 @@ mod media;
 mod platform;
 mod process;
 mod programs;
+mod scenarios;
 mod secure;
 mod sockets;
 mod storage;

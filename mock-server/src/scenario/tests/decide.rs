@@ -37,7 +37,10 @@ rules:
 "#,
     );
     let cat = submit("a/b", r#"{"prompt":"a cat"}"#);
-    assert_eq!(rule(&mut play, &cat.clone().header("x-fal-queue-priority", "low")), Some("low".into()));
+    assert_eq!(
+        rule(&mut play, &cat.clone().header("x-fal-queue-priority", "low")),
+        Some("low".into())
+    );
     assert_eq!(rule(&mut play, &cat), Some("cat".into()));
     assert_eq!(rule(&mut play, &Call::new(Operation::Run, "x", "")), Some("run".into()));
     assert_eq!(rule(&mut play, &submit("a/b", "no JSON")), Some("a".into()));
@@ -55,7 +58,8 @@ rules:
   - { name: rest, when: "**" }
 "#,
     );
-    let calls: Vec<Option<String>> = (0..6).map(|_| rule(&mut play, &submit("a/b", "{}"))).collect();
+    let calls: Vec<Option<String>> =
+        (0..6).map(|_| rule(&mut play, &submit("a/b", "{}"))).collect();
     let names: Vec<&str> = calls.iter().map(|name| name.as_deref().unwrap()).collect();
     assert_eq!(names, ["twice", "second", "third", "twice", "rest", "rest"]);
 }
@@ -168,7 +172,8 @@ expect:
 
 /// A few calls that rules can tell apart.
 fn call() -> impl Strategy<Value = Call> {
-    let operation = prop_oneof![Just(Operation::Submit), Just(Operation::Run), Just(Operation::Status)];
+    let operation =
+        prop_oneof![Just(Operation::Submit), Just(Operation::Run), Just(Operation::Status)];
     (operation, "(a|b)/(x|y)", 0..4_u32).prop_map(|(operation, endpoint, n)| {
         Call::new(operation, &endpoint, &format!("{{\"n\":{n}}}"))
     })

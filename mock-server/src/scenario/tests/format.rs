@@ -10,7 +10,8 @@ use crate::world::ClockMode;
 
 #[test]
 fn three_lines_are_a_scenario() {
-    let scenario = scenario("rules:\n  - when: fal-ai/flux/**\n    error: content_policy_violation\n");
+    let scenario =
+        scenario("rules:\n  - when: fal-ai/flux/**\n    error: content_policy_violation\n");
     assert_eq!(&*scenario.rules[0].name, "test/rule-1");
     assert_eq!(scenario.rules[0].error.as_ref().unwrap().status, 422);
     assert_eq!(scenario.rules[0].output, Output::Synthesised);
@@ -177,7 +178,8 @@ fn no_more_problems_are_told_than_somebody_reads() {
 
 #[test]
 fn later_layers_come_first() {
-    let first = scenario("seed: 1\nclock: virtual\nrules: [{when: a, name: low}]\nexpect: {order: [run]}");
+    let first =
+        scenario("seed: 1\nclock: virtual\nrules: [{when: a, name: low}]\nexpect: {order: [run]}");
     let second = scenario("seed: 2\nrules: [{when: b, name: x}, {when: a, name: high}]");
     let whole = Scenario::layered([&first, &second]);
     let names: Vec<&str> = whole.rules.iter().map(|rule| &*rule.name).collect();

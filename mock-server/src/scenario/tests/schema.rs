@@ -49,9 +49,9 @@ fn keys_are_the_same() {
     let known: BTreeSet<&str> = OBJECTS.iter().map(|object| object.name).collect();
     for (name, definition) in schema["$defs"].as_object().unwrap() {
         let has_map = definition.get("properties").is_some()
-            || definition["anyOf"].as_array().is_some_and(|all| {
-                all.iter().any(|one| one.get("properties").is_some())
-            });
+            || definition["anyOf"]
+                .as_array()
+                .is_some_and(|all| all.iter().any(|one| one.get("properties").is_some()));
         assert!(!has_map || known.contains(name.as_str()), "{name}");
     }
 }
@@ -104,7 +104,8 @@ fn the_gallery_is_right_and_whole() {
     let mut found = BTreeSet::new();
     for entry in std::fs::read_dir(&folder).unwrap() {
         let path = entry.unwrap().path();
-        let scenario = Scenario::load(&path.join("scenario.yaml")).unwrap_or_else(|p| panic!("{p}"));
+        let scenario =
+            Scenario::load(&path.join("scenario.yaml")).unwrap_or_else(|p| panic!("{p}"));
         assert!(scenario.description.is_some(), "{}", scenario.name);
         let source = Scenario::bundled_source(&scenario.name).unwrap();
         let value = tree::parse(source).unwrap().to_json();
@@ -237,7 +238,8 @@ fn schema_and_reader_judge_alike() {
             let read = Scenario::parse("test", source);
             assert_eq!(read.is_ok(), is_right, "{source}: {:?}", read.map(drop));
             let value = tree::parse(source).unwrap().to_json();
-            let errors: Vec<String> = validator.iter_errors(&value).map(|e| e.to_string()).collect();
+            let errors: Vec<String> =
+                validator.iter_errors(&value).map(|e| e.to_string()).collect();
             assert_eq!(errors.is_empty(), is_right, "{source}: {errors:?}");
         }
     }
