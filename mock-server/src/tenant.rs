@@ -124,8 +124,7 @@ impl Tenant {
     /// What is seen after the end of a tenant is empty.
     fn model<T: Default>(&self, look: impl FnOnce(&Model) -> T) -> T {
         let seen = self.shared.with_world(self.id, |world, real| {
-            let now = world.clock.at(real);
-            world.model.handle_timeout(now);
+            world.tick_to(real);
             look(&world.model)
         });
         seen.unwrap_or_default()
@@ -174,8 +173,7 @@ impl Clock<'_> {
     #[must_use]
     pub fn view(&self) -> Option<ClockView> {
         self.tenant.shared.with_world(self.tenant.id, |world, real| {
-            let now = world.clock.at(real);
-            world.model.handle_timeout(now);
+            world.tick_to(real);
             let waits = world.model.waits(WAITS_SHOWN);
             ClockView {
                 mode: world.clock.mode(),

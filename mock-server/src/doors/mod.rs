@@ -36,8 +36,8 @@ pub(crate) struct Entry<'a> {
 pub(crate) enum NoDoor {
     /// It asked for `/`.
     Help,
-    /// It asked for the certificate that clients must trust.
-    Certificate,
+    /// It is for the control API.
+    Control,
     /// Its path starts with no host.
     UnknownPath,
     /// Its target is no address of the service.
@@ -49,7 +49,7 @@ pub(crate) enum NoDoor {
 impl NoDoor {
     pub(crate) const fn status(&self) -> StatusCode {
         match self {
-            Self::Help | Self::Certificate => StatusCode::OK,
+            Self::Help | Self::Control => StatusCode::OK,
             Self::UnknownPath => StatusCode::NOT_FOUND,
             Self::BadTarget(_) => StatusCode::BAD_REQUEST,
             Self::NotEmulated(_) => StatusCode::NOT_IMPLEMENTED,
@@ -95,7 +95,7 @@ pub(crate) fn enter<'a>(
             door: Door::Prefix { is_secure, authority: authority() },
         }),
         Some(Err(name)) => Err(NoDoor::NotEmulated(name)),
-        None if path == CERTIFICATE_PATH => Err(NoDoor::Certificate),
+        None if crate::admin::is_control(path) => Err(NoDoor::Control),
         None => Err(NoDoor::UnknownPath),
     }
 }
@@ -171,9 +171,6 @@ fn authority(headers: &HeaderMap) -> Option<&str> {
 ///
 /// Source: hosts and backups of the official clients (official client source).
 const DOMAINS: [&str; 4] = ["fal.run", "fal.ai", "fal.media", "falrun.com"];
-
-/// Where the certificate stands that clients must trust.
-pub(crate) const CERTIFICATE_PATH: &str = "/__mock/v1/ca.pem";
 
 /// Where the clients put the address that they mean.
 const TARGET_HEADER: &str = "x-fal-target-url";

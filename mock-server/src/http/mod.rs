@@ -27,6 +27,7 @@ use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use crate::admin;
 use crate::doors::{self, NoDoor, Way};
 use crate::model::{self, Host};
 use crate::render;
@@ -134,6 +135,7 @@ async fn respond(
     let from_page = parts.headers.contains_key(header::ORIGIN);
     let entry = match doors::enter(&parts.uri, &parts.headers, shared.listening(), way) {
         Ok(entry) => entry,
+        Err(NoDoor::Control) => return control(&shared, &parts, incoming).await,
         Err(no_door) => {
             let mut response = explain(&shared, &no_door, parts.uri.path());
             shared.note(&parts.method, "", parts.uri.path(), response.status());
@@ -206,6 +208,26 @@ fn connect(shared: &Arc<Shared>, mut request: Request<Incoming>, after: &After) 
     Response::new(Body::whole(Bytes::new()))
 }
 
+/// Answers a call of the control API. It stands in no journal: that is for what clients do.
+async fn control(
+    shared: &Arc<Shared>,
+    parts: &http::request::Parts,
+    incoming: Incoming,
+) -> Result<Response<Body>, Cut> {
+    if let Some(why) = admin::refusal(&parts.headers, shared.listening()) {
+        return Ok(json(StatusCode::FORBIDDEN, &why).map(Body::whole));
+    }
+    let body = match collect(incoming, admin::BODY_BYTES_MAX).await {
+        Ok(Received::Memory(body)) => body,
+        Ok(Received::Spooled(_)) => return Err(Cut),
+        Err(unread) => return unread.answer(shared.spool()).ok_or(Cut).map(|r| r.map(Body::whole)),
+    };
+    let uri = &parts.uri;
+    let (path, query) = (uri.path(), uri.query());
+    let answer = admin::answer(shared, &parts.method, path, query, &parts.headers, &body).await;
+    Ok(answer.map(Body::whole))
+}
+
 /// The answer to what is for somebody else.
 fn refuse(shared: &Shared, method: &Method, target: &str) -> Response<Body> {
     shared.gate().note_refused(target);
@@ -223,10 +245,7 @@ fn explain(shared: &Shared, no_door: &NoDoor, path: &str) -> Response<Bytes> {
     };
     match no_door {
         NoDoor::Help => text("text/plain; charset=utf-8", doors::help(shared.listening())),
-        NoDoor::Certificate => {
-            text("application/x-pem-file", shared.gate().tls().ca_pem().to_owned())
-        }
-        NoDoor::UnknownPath => json(no_door.status(), &doors::hint(path)),
+        NoDoor::UnknownPath | NoDoor::Control => json(no_door.status(), &doors::hint(path)),
         NoDoor::BadTarget(why) => json(no_door.status(), why),
         NoDoor::NotEmulated(what) => {
             json(no_door.status(), &format!("fal-mock does not emulate {what}"))

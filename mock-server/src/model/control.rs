@@ -43,6 +43,11 @@ pub enum Control {
         /// The job.
         request_id: RequestId,
     },
+    /// The cancel of a job is asked for, as its caller would.
+    Cancel {
+        /// The job.
+        request_id: RequestId,
+    },
     /// The news of a job is delivered once more, with all attempts anew.
     Redeliver {
         /// The job.
@@ -224,6 +229,13 @@ impl Model {
             }
             Control::Finish { request_id } => self.finish_now(request_id),
             Control::Requeue { request_id } => self.requeue(request_id),
+            Control::Cancel { request_id } => {
+                let possible = self.job_is(request_id, |job| !job.is_done());
+                if possible {
+                    self.cancel(request_id);
+                }
+                possible
+            }
             Control::Redeliver { request_id } => self.redeliver(request_id),
             Control::WithholdNextPayload => {
                 self.deliveries.withhold_next = true;

@@ -23,6 +23,7 @@ mod catalog;
 mod config;
 mod content;
 mod control;
+mod detail;
 mod endpoint;
 mod exchange;
 mod failure;
@@ -72,6 +73,7 @@ pub use config::{
 };
 pub use content::{Piece, Spooled};
 pub use control::{Control, Counters, HEADERS_MAX, JobState, JobView, StreamFailure};
+pub use detail::{JobDetail, JobRow};
 pub use exchange::{Door, Head, Host, Output, Request, Response};
 pub use failure::Failure;
 pub use id::{ParseRequestIdError, RequestId, TenantId};
@@ -89,6 +91,7 @@ pub use webhook::{
 };
 
 pub(crate) use api::time::parse as parse_time;
+pub(crate) use exchange::parameters;
 pub(crate) use files::tenant_of as tenant_of_file;
 pub(crate) use id::Digest;
 pub(crate) use rest::KEY_SET_PATH;

@@ -193,7 +193,7 @@ impl Model {
         shown.max(ahead)
     }
 
-    fn result(&mut self, door: &Door<'_>, id: RequestId) -> Response {
+    pub(crate) fn result(&mut self, door: &Door<'_>, id: RequestId) -> Response {
         let Some(job) = self.jobs.get(id) else { return reply::unknown_request(id) };
         match &job.state {
             State::Queued { .. } | State::Running { .. } => {
@@ -219,7 +219,7 @@ impl Model {
         }
     }
 
-    fn cancel(&mut self, id: RequestId) -> Response {
+    pub(crate) fn cancel(&mut self, id: RequestId) -> Response {
         let (run_time, cancel_time, now) =
             (self.config.run_time, self.config.cancel_time, self.now);
         let Some(job) = self.jobs.get_mut(id) else { return reply::unknown_request(id) };

@@ -196,7 +196,6 @@ impl Journal {
     }
 
     /// One exchange.
-    #[cfg(test)]
     pub(crate) fn get(&self, number: u64) -> Option<&Entry> {
         self.entries.get(self.position(number)?)
     }
@@ -209,6 +208,11 @@ impl Journal {
     /// How many there were.
     pub(crate) const fn total(&self) -> u64 {
         self.last
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.entries.clear();
+        self.bytes = 0;
     }
 
     fn add(&mut self, mut entry: Entry) -> u64 {

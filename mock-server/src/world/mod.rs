@@ -26,7 +26,7 @@ pub use journal::Seen;
 pub use tenant::{Settings, TENANT_IDLE_MAX, TENANTS_MAX, TenantError, TenantView};
 
 pub(crate) use clock::Clock;
-pub(crate) use journal::{Journal, Message};
+pub(crate) use journal::{Entry, Journal, Message};
 
 /// The worlds of all tenants.
 #[derive(Debug)]
@@ -92,6 +92,11 @@ impl World {
         self.last_input = real;
         self.may_progress = true;
         self.clock.at(real)
+    }
+
+    /// Lets what is due by now happen, without anything from outside.
+    pub(crate) fn tick_to(&mut self, real: Instant) {
+        self.model.handle_timeout(self.clock.at(real));
     }
 
     /// What a clock on the wall would show.

@@ -223,7 +223,6 @@ impl Worlds {
     }
 
     /// Every tenant, the oldest first.
-    #[cfg(test)]
     pub(crate) fn tenants(&self) -> impl Iterator<Item = TenantView> {
         self.all.iter().map(|(tenant, world)| world.view(*tenant))
     }

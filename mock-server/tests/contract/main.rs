@@ -1,6 +1,7 @@
 //! The mock through real sockets: doors, TLS, tunnels, streams, ranges, refusals, limits, stopping.
 
 mod client;
+mod control;
 mod documents;
 mod doors;
 mod exchanges;

@@ -1,0 +1,303 @@
+//! The control API through real sockets, held against the document that it serves.
+
+#![expect(clippy::unwrap_used, reason = "what a test cannot go on without fails it")]
+
+use fal_mock::{ClockMode, MockFal};
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::client::{Answer, get, post, send};
+
+/// A mock and the document of its control API.
+struct Bench {
+    mock: MockFal,
+    document: Value,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let mock = MockFal::builder().clock(ClockMode::Virtual).start().await.unwrap();
+        let document = get(mock.port(), "/__mock/v1/openapi.json").await.json();
+        Self { mock, document }
+    }
+
+    async fn raw(&self, method: Method, target: &str, body: &Value) -> Answer {
+        let target = format!("/__mock/v1{target}");
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let request = http::Request::builder().method(method).uri(target);
+        send(self.mock.port(), request, body).await
+    }
+
+    /// Calls, and holds body and answer against the document. `path` is that of the document.
+    #[track_caller]
+    fn check(&self, method: &Method, path: &str, body: &Value, answer: &Answer) -> Value {
+        let operation = &self.document["paths"][format!("/__mock/v1{path}")]
+            [method.as_str().to_ascii_lowercase()];
+        assert!(operation.is_object(), "{method} {path} is in no document");
+        let problems = |component: &Value, value: &Value| -> Vec<String> {
+            let mut schema = component.clone();
+            schema["components"] = self.document["components"].clone();
+            let validator = jsonschema::validator_for(&schema).unwrap();
+            validator
+                .iter_errors(value)
+                .map(|error| format!("{error} at {}", error.instance_path()))
+                .collect()
+        };
+        let is_fine = answer.status.is_success();
+        if !body.is_null() && is_fine {
+            let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+            assert_eq!(problems(schema, body), [""; 0], "body of {method} {path}");
+        }
+        let status = if is_fine { answer.status.as_str() } else { "default" };
+        let told = &operation["responses"][status];
+        assert!(told.is_object(), "{method} {path} answers {status}");
+        let kind = answer.headers.get("content-type").map(|kind| kind.to_str().unwrap());
+        let Some(kind) = kind else {
+            assert!(answer.body.is_empty() && told["content"].is_null(), "{method} {path}");
+            return Value::Null;
+        };
+        let schema = &told["content"][kind]["schema"];
+        assert!(told["content"][kind].is_object(), "{method} {path} answers {kind}");
+        let value = answer.json();
+        if schema.is_object() {
+            assert_eq!(problems(schema, &value), [""; 0], "{method} {path}: {value}");
+        }
+        value
+    }
+
+    async fn call(&self, method: Method, path: &str, target: &str, body: Value) -> (u16, Value) {
+        let answer = self.raw(method.clone(), target, &body).await;
+        let value = self.check(&method, path, &body, &answer);
+        (answer.status.as_u16(), value)
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let plain = path.split('?').next().unwrap();
+        let (status, value) = self.call(Method::GET, plain, path, Value::Null).await;
+        assert_eq!(status, 200, "{path}: {value}");
+        value
+    }
+
+    async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+        self.call(Method::POST, path, path, body).await
+    }
+
+    async fn submit(&self, key: &str) -> String {
+        let request = http::Request::builder()
+            .method(Method::POST)
+            .uri("/queue.fal.run/fal-ai/flux/dev")
+            .header("authorization", format!("Key {key}"));
+        let submitted = send(self.mock.port(), request, r#"{"prompt":"a cat"}"#).await.json();
+        submitted["request_id"].as_str().unwrap().to_owned()
+    }
+}
+
+#[tokio::test]
+async fn it_says_what_it_is() {
+    let bench = Bench::new().await;
+    assert_eq!(bench.get("/live").await["status"], "ok");
+    assert!(bench.get("/ready").await["models"].as_u64().unwrap() > 0);
+    let pem = bench.raw(Method::GET, "/ca.pem", &Value::Null).await;
+    assert!(pem.body.starts_with(b"-----BEGIN CERTIFICATE-----"));
+    bench.submit("a:b").await;
+    assert_eq!(bench.get("/counters").await["submits"], 1);
+    assert_eq!(bench.mock.requests().len(), 1, "calls of control are not written down");
+}
+
+#[tokio::test]
+async fn tenants_are_made_and_ended() {
+    let bench = Bench::new().await;
+    let new = json!({ "name": "one", "seed": 7, "clock": "virtual", "run_time": "2h",
+        "start": "2030-01-02T03:04:05Z", "queue_time": "0", "runners": 2, "instant": false });
+    let (status, made) = bench.post("/tenants", new).await;
+    assert_eq!(status, 201);
+    let key = made["key"].as_str().unwrap();
+    let id = bench.submit(key).await;
+    assert_eq!(bench.get("/tenants").await["tenants"][1]["jobs"], 1);
+    let clock = bench.get("/clock?tenant=one").await;
+    assert!(clock["now"].as_str().unwrap().starts_with("2030-01-02T03:04:05"), "{clock}");
+    let (status, job) = bench
+        .call(Method::GET, "/jobs/{request_id}", &format!("/jobs/{id}?tenant=one"), Value::Null)
+        .await;
+    assert_eq!((status, &job["state"]), (200, &json!("running")));
+    for wrong in [
+        json!({ "name": "one" }),
+        json!({ "name": "a b" }),
+        json!({ "key": key }),
+        json!({ "clock": "fast" }),
+        json!({ "run_time": "soon" }),
+        json!({ "start": "soon" }),
+        json!({ "colour": "red" }),
+    ] {
+        let (status, problem) = bench.post("/tenants", wrong.clone()).await;
+        assert_eq!(status, 400, "{wrong}: {problem}");
+    }
+    let end = |name: &'static str| bench.call(Method::DELETE, "/tenants/{name}", name, Value::Null);
+    assert_eq!(end("/tenants/one").await.0, 204);
+    assert_eq!(end("/tenants/one").await.0, 404);
+    assert_eq!(end("/tenants/default").await.0, 409);
+    let (status, _) = bench.call(Method::GET, "/clock", "/clock?tenant=one", Value::Null).await;
+    assert_eq!(status, 404);
+}
+
+#[tokio::test]
+async fn the_clock_is_read_stopped_and_moved() {
+    let bench = Bench::new().await;
+    let id = bench.submit("a:b").await;
+    let clock = bench.get("/clock").await;
+    assert_eq!((&clock["mode"], &clock["frozen"]), (&json!("virtual"), &json!(false)));
+    assert_eq!(clock["waits"][0]["what"], "start");
+    assert_eq!(clock["waits"][0]["request_id"], id);
+    let (_, moved) = bench.post("/clock/run-until", json!({ "next": true })).await;
+    assert_eq!(
+        (&moved["moved_seconds"], &moved["waits"][0]["what"]),
+        (&json!(0.2), &json!("finish"))
+    );
+    let (_, moved) = bench.post("/clock/advance", json!({ "by": "100ms" })).await;
+    assert_eq!(moved["events"], 0);
+    let (_, moved) = bench.post("/clock/run-until", json!({ "job": id })).await;
+    assert_eq!((&moved["moved_seconds"], &moved["events"]), (&json!(0.7), &json!(1)));
+    let (status, moved) = bench.post("/clock/run-until", json!({ "idle": true })).await;
+    assert_eq!((status, &moved["events"]), (200, &json!(0)));
+    let (_, moved) =
+        bench.post("/clock/run-until", json!({ "time": "2999-01-01T00:00:00Z" })).await;
+    assert!(moved["now"].as_str().unwrap().starts_with("2999-01-01T00:00:00"), "{moved}");
+    let change = json!({ "mode": "scaled:10", "frozen": true });
+    let (_, changed) = bench.call(Method::PATCH, "/clock", "/clock", change).await;
+    assert_eq!((&changed["mode"], &changed["frozen"]), (&json!("scaled:10"), &json!(true)));
+    for wrong in [
+        json!({}),
+        json!({ "next": true, "idle": true }),
+        json!({ "job": "x" }),
+        json!({ "time": "soon" }),
+    ] {
+        assert_eq!(bench.post("/clock/run-until", wrong.clone()).await.0, 400, "{wrong}");
+    }
+    let unknown = json!({ "job": "00000000-0000-4000-8000-000000000000" });
+    assert_eq!(bench.post("/clock/run-until", unknown).await.0, 404);
+}
+
+#[tokio::test]
+async fn jobs_are_seen_and_moved_by_hand() {
+    let bench = Bench::new().await;
+    let mut ids = Vec::new();
+    for _ in 0..5 {
+        ids.push(bench.submit("a:b").await);
+    }
+    let act = async |id: &str, act: &str, body: Value| {
+        let path = format!("/jobs/{{request_id}}/{act}");
+        bench.call(Method::POST, &path, &format!("/jobs/{id}/{act}"), body).await
+    };
+    assert_eq!(act(&ids[0], "requeue", Value::Null).await.0, 409, "it does not run yet");
+    bench.post("/clock/advance", json!({ "by": "300ms" })).await;
+    assert_eq!(act(&ids[0], "finish", Value::Null).await.1["state"], "succeeded");
+    let why = json!({ "status": 503, "error_type": "runner_disconnected", "detail": "Gone" });
+    let (_, failed) = act(&ids[1], "fail", why).await;
+    assert_eq!((&failed["state"], &failed["error"]), (&json!("failed"), &json!("Gone")));
+    assert_eq!(act(&ids[2], "requeue", Value::Null).await.1["state"], "queued");
+    assert_eq!(act(&ids[3], "cancel", Value::Null).await.1["cancel_asked"], true);
+    assert_eq!(act(&ids[4], "redeliver", Value::Null).await.0, 409, "nobody wants to hear of it");
+    assert_eq!(act(&ids[0], "finish", Value::Null).await.0, 409);
+    assert_eq!(act("x", "finish", Value::Null).await.0, 404);
+    assert_eq!(act(&ids[4], "fail", json!({ "status": 200 })).await.0, 400);
+
+    let list = bench.get("/jobs").await;
+    assert_eq!((list["jobs"].as_array().unwrap().len(), &list["total"]), (5, &json!(5)));
+    assert_eq!(list["jobs"][0]["request_id"], ids[4], "the latest first");
+    let some = bench.get("/jobs?state=queued&limit=1").await;
+    assert_eq!(some["jobs"][0]["request_id"], ids[2]);
+    assert_eq!(bench.get("/jobs?endpoint=acme").await["jobs"], json!([]));
+    let wrong = bench.call(Method::GET, "/jobs", "/jobs?state=lost", Value::Null).await;
+    assert_eq!(wrong.0, 400);
+
+    let show = async |id: &str| {
+        bench.call(Method::GET, "/jobs/{request_id}", &format!("/jobs/{id}"), Value::Null).await.1
+    };
+    let done = show(&ids[0]).await;
+    assert_eq!(done["input"]["json"]["prompt"], "a cat");
+    let url = done["result"]["body"]["json"]["images"][0]["url"].as_str().unwrap();
+    assert!(url.starts_with(&bench.mock.url()), "{url}");
+    assert_eq!(done["logs"][0]["message"], "The input is accepted");
+    assert_eq!(show(&ids[1]).await["result"]["status"], 503);
+    assert_eq!(show(&ids[2]).await["runs"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn requests_files_and_deliveries_are_listed() {
+    let bench = Bench::new().await;
+    let port = bench.mock.port();
+    let target = "/queue.fal.run/fal-ai/flux/dev?fal_webhook=http%3A%2F%2Fexample.com%2F";
+    let submitted = post(port, target, r#"{"prompt":"a cat"}"#).await.json();
+    let id = submitted["request_id"].as_str().unwrap();
+    bench.post("/clock/run-until", json!({ "job": id })).await;
+    get(port, &format!("/queue.fal.run/fal-ai/flux/requests/{id}?fal_jwt_token=mastodon")).await;
+    post(port, "/queue.fal.run/nothing", "{}").await;
+    let list = bench.get("/requests").await;
+    assert_eq!(list["total"], 3);
+    assert!(!list.to_string().contains("mastodon"), "{list}");
+    assert_eq!(bench.get("/requests?status=4xx").await["requests"][0]["path"], "/nothing");
+    assert_eq!(bench.get("/requests?after=2").await["requests"].as_array().unwrap().len(), 1);
+    assert_eq!(bench.get("/requests?host=fal.run").await["requests"], json!([]));
+    let (_, first) =
+        bench.call(Method::GET, "/requests/{number}", "/requests/1", Value::Null).await;
+    assert_eq!(first["request"]["body"]["json"]["prompt"], "a cat");
+    assert_eq!(first["response"]["body"]["json"]["request_id"], id);
+    assert!(!first.to_string().contains("secret"), "{first}");
+    let (status, _) =
+        bench.call(Method::GET, "/requests/{number}", "/requests/9", Value::Null).await;
+    assert_eq!(status, 404);
+
+    let deliveries = bench.get("/webhooks").await;
+    assert_eq!(deliveries["deliveries"][0]["state"], "refused", "{deliveries}");
+    assert_eq!(bench.post("/webhooks/rotate-key", Value::Null).await.0, 204);
+    let keys = get(port, "/rest.fal.ai/.well-known/jwks.json").await.json();
+    assert_eq!(keys["keys"].as_array().unwrap().len(), 2);
+    assert_eq!(bench.get("/files").await["files"][0]["is_complete"], true);
+    assert_eq!(bench.call(Method::DELETE, "/requests", "/requests", Value::Null).await.0, 204);
+    assert_eq!(bench.get("/requests").await["requests"], json!([]));
+}
+
+#[tokio::test]
+async fn every_operation_of_the_document_answers() {
+    let bench = Bench::new().await;
+    for (path, operations) in bench.document["paths"].as_object().unwrap() {
+        let path = path.strip_prefix("/__mock/v1").unwrap();
+        let target: String = path
+            .split('/')
+            .map(|part| if part.starts_with('{') { "nobody" } else { part })
+            .collect::<Vec<_>>()
+            .join("/");
+        for method in operations.as_object().unwrap().keys() {
+            let method: Method = method.to_ascii_uppercase().parse().unwrap();
+            let answer = bench.raw(method.clone(), &target, &Value::Null).await;
+            let known = [StatusCode::METHOD_NOT_ALLOWED, StatusCode::INTERNAL_SERVER_ERROR];
+            assert!(!known.contains(&answer.status), "{method} {path}: {answer:?}");
+            if answer
+                .headers
+                .get("content-type")
+                .is_none_or(|kind| kind != "application/x-pem-file")
+            {
+                bench.check(&method, path, &Value::Null, &answer);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn strangers_are_told_to_stay_out() {
+    let bench = Bench::new().await;
+    let call = |origin: &'static str| {
+        let request = http::Request::builder().uri("/__mock/v1/jobs").header("origin", origin);
+        send(bench.mock.port(), request, "")
+    };
+    assert_eq!(call("https://evil.test").await.status, StatusCode::FORBIDDEN);
+    let own: &'static str = bench.mock.url().leak();
+    assert_eq!(call(own).await.status, StatusCode::OK);
+    let request = http::Request::builder().uri("/__mock/v1/jobs").header("host", "evil.test");
+    assert_eq!(send(bench.mock.port(), request, "").await.status, StatusCode::FORBIDDEN);
+    let unknown = bench.raw(Method::GET, "/nothing", &Value::Null).await;
+    assert_eq!(unknown.status, StatusCode::NOT_FOUND);
+    assert_eq!(unknown.headers["content-type"], "application/problem+json");
+    let wrong = bench.raw(Method::PUT, "/live", &Value::Null).await;
+    assert_eq!(wrong.status, StatusCode::METHOD_NOT_ALLOWED);
+}
