@@ -12,6 +12,7 @@ mod platform;
 mod proxy;
 mod realtime;
 mod streams;
+mod typed;
 mod uploads;
 mod wire;
 mod workflows;

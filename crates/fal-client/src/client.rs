@@ -23,6 +23,7 @@ use crate::run::Run;
 use crate::stream::StreamRun;
 use crate::subscribe::Subscribe;
 use crate::transport::Transport;
+use crate::typed::{Call, Endpoint, Typed};
 use crate::upload::{Tokens, Upload, UploadSource};
 
 /// Calls fal.ai. Cheap to clone; clones share connections, the retry budget and the token for uploads.
@@ -81,8 +82,10 @@ impl Client {
     }
 
     /// Puts a job into the queue, follows it and takes its result.
-    pub fn subscribe(&self, endpoint: impl AsRef<str>) -> Subscribe {
-        Subscribe::new(self.clone(), endpoint.as_ref())
+    ///
+    /// `call` is the id of an endpoint, or an input that knows its own: see [`typed`](crate::typed).
+    pub fn subscribe<C: Call>(&self, call: C) -> Subscribe<C::Output> {
+        Subscribe::new(self.clone(), call)
     }
 
     /// Follows a job that was submitted before, here or anywhere, and takes its result.
@@ -98,16 +101,28 @@ impl Client {
         Ok(Queue::new(self.clone(), EndpointId::parse(endpoint.as_ref())?))
     }
 
+    /// The same for the model of a typed input, whose results are typed too.
+    ///
+    /// # Errors
+    /// [`InputError::EndpointId`] when [`Endpoint::ID`] is none.
+    pub fn queue_of<E: Endpoint>(&self) -> Result<Queue<Typed<E::Output>>, InputError> {
+        Ok(Queue::new(self.clone(), EndpointId::parse(E::ID)?))
+    }
+
     /// Runs a model directly: no queue, no way to come back, the answer on the same connection. For
     /// models that take seconds.
-    pub fn run(&self, endpoint: impl AsRef<str>) -> Run {
-        Run::new(self.clone(), endpoint.as_ref())
+    ///
+    /// `call` is the id of an endpoint, or an input that knows its own: see [`typed`](crate::typed).
+    pub fn run<C: Call>(&self, call: C) -> Run<C::Output> {
+        Run::new(self.clone(), call)
     }
 
     /// Runs a model that streams: text as it is written, pictures as they become clear, sound as it is
     /// made.
-    pub fn stream(&self, endpoint: impl AsRef<str>) -> StreamRun {
-        StreamRun::new(self.clone(), endpoint.as_ref())
+    ///
+    /// `call` is the id of an endpoint, or an input that knows its own: see [`typed`](crate::typed).
+    pub fn stream<C: Call>(&self, call: C) -> StreamRun<C::Output> {
+        StreamRun::new(self.clone(), call)
     }
 
     /// Puts a file where models can read it.

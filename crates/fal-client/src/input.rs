@@ -1,19 +1,25 @@
+mod marks;
+
+pub(crate) use marks::preview;
+
 use std::fmt;
 use std::path::PathBuf;
 
 use bytes::Bytes;
 use fal_protocol::error::InputError;
 use fal_protocol::lifecycle::Lifecycle;
+use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use self::marks::Marked;
 use crate::upload::UploadSource;
 
 /// A model's input that may hold files.
 ///
-/// Without files, hand anything that is `Serialize` to `.input(..)`. With files, build an `Input`: each
-/// file in it is uploaded first, and its address takes its place. A file that occurs several times (the same
+/// Anything that is `Serialize` can be handed to `.input(..)`, also with a [`FileInput`] as a field. To build an
+/// input by hand, there is `Input`: each file in it is uploaded first, and its address takes its place. A file that occurs several times (the same
 /// path, or the same bytes, with the same marks) is uploaded once.
 ///
 /// ```
@@ -32,6 +38,7 @@ pub struct Input {
 enum Node {
     Json(Value),
     Encoded(Box<RawValue>),
+    Marked(Marked),
     List(Vec<Input>),
     Object(Vec<(String, Input)>),
     File(FileInput),
@@ -84,6 +91,7 @@ impl Input {
     fn collect(&self, files: &mut Vec<FileInput>) {
         match &self.node {
             Node::File(file) => files.push(file.clone()),
+            Node::Marked(marked) => files.extend_from_slice(marked.files()),
             Node::List(items) => items.iter().for_each(|item| item.collect(files)),
             Node::Object(fields) => fields.iter().for_each(|(_, value)| value.collect(files)),
             Node::Json(_) | Node::Encoded(_) => {}
@@ -98,6 +106,7 @@ impl Input {
                     self.node = Node::Json(Value::String(url));
                 }
             }
+            Node::Marked(marked) => marked.fill(urls),
             Node::List(items) => items.iter_mut().for_each(|item| item.fill(urls)),
             Node::Object(fields) => fields.iter_mut().for_each(|(_, value)| value.fill(urls)),
             Node::Json(_) | Node::Encoded(_) => {}
@@ -121,6 +130,7 @@ impl fmt::Debug for Input {
             Node::Object(fields) => {
                 f.debug_map().entries(fields.iter().map(|(k, v)| (k, v))).finish()
             }
+            Node::Marked(marked) => f.debug_list().entries(marked.files()).finish(),
             Node::File(file) => file.fmt(f),
         }
     }
@@ -138,8 +148,8 @@ impl Serialize for Preview<'_> {
             Node::Object(fields) => {
                 serializer.collect_map(fields.iter().map(|(name, value)| (name, Preview(value))))
             }
-            Node::File(file) if file.inline => serializer.serialize_str(INLINE_PREVIEW),
-            Node::File(_) => serializer.serialize_str(UPLOAD_PREVIEW),
+            Node::Marked(marked) => marked.preview().serialize(serializer),
+            Node::File(file) => serializer.serialize_str(file.preview()),
         }
     }
 }
@@ -160,7 +170,8 @@ impl Serialize for Resolved<'_> {
             }
             Node::Object(fields) => serializer
                 .collect_map(fields.iter().map(|(name, value)| (name, Resolved(&value.node)))),
-            Node::File(_) => Err(serde::ser::Error::custom("a file of the input was not uploaded")),
+            Node::Marked(marked) => marked.serialize(serializer),
+            Node::File(_) => Err(S::Error::custom(NOT_UPLOADED)),
         }
     }
 }
@@ -206,9 +217,14 @@ pub trait IntoInput {
 
 impl<T: Serialize> IntoInput for T {
     fn into_input(self) -> Result<Input, InputError> {
-        let raw = serde_json::value::to_raw_value(&self)
-            .map_err(|e| InputError::Body { problem: e.to_string().into() })?;
-        Ok(Input { node: Node::Encoded(raw) })
+        let encode = || serde_json::value::to_raw_value(&self);
+        let (raw, files) = marks::collect(encode);
+        let raw = raw.map_err(|e| InputError::Body { problem: e.to_string().into() })?;
+        let node = match files.is_empty() {
+            true => Node::Encoded(raw),
+            false => Node::Marked(Marked::new(raw.get(), files)),
+        };
+        Ok(Input { node })
     }
 }
 
@@ -219,6 +235,9 @@ impl IntoInput for Input {
 }
 
 /// A file inside an input, or one to upload on its own.
+///
+/// As a field of an input that is `Serialize`, it is uploaded and becomes its address. Elsewhere it cannot be
+/// serialised, because it has no address yet.
 #[derive(Clone, Debug)]
 pub struct FileInput {
     pub(crate) source: UploadSource,
@@ -231,6 +250,11 @@ pub struct FileInput {
 impl FileInput {
     pub(crate) const fn new(source: UploadSource) -> Self {
         Self { source, name: None, content_type: None, lifecycle: None, inline: false }
+    }
+
+    /// The kind of address that it becomes.
+    const fn preview(&self) -> &'static str {
+        if self.inline { INLINE_PREVIEW } else { UPLOAD_PREVIEW }
     }
 
     /// Whether it would become the same file at the service.
@@ -272,6 +296,24 @@ impl FileInput {
     }
 }
 
+impl Serialize for FileInput {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match marks::stand_in(self) {
+            Some(text) => serializer.serialize_str(&text),
+            None => Err(S::Error::custom("a file has no address until the client has uploaded it")),
+        }
+    }
+}
+
+/// Whether they would become the same file at the service.
+impl PartialEq for FileInput {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_same(other)
+    }
+}
+
+const NOT_UPLOADED: &str = "a file of the input was not uploaded";
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -299,6 +341,42 @@ mod tests {
         assert_eq!(encoded, r#"{"prompt":"x"}"#);
         let unfilled = Input::default().with("f", Input::file("x")).encode().unwrap_err();
         assert!(unfilled.to_string().contains("not uploaded"));
+    }
+
+    #[test]
+    fn files_in_a_plain_value_are_found() {
+        #[derive(Serialize)]
+        struct Mine {
+            prompt: &'static str,
+            images: Vec<FileInput>,
+            mask: Option<FileInput>,
+        }
+        let file = |name: &str| Input::file(name);
+        let mine =
+            || Mine { prompt: "x", images: vec![file("b"), file("a")], mask: Some(file("c")) };
+        let mut input = mine().into_input().unwrap();
+        assert_eq!(input.files(), [file("b"), file("a"), file("c")]);
+        input.fill(&mut ["u\"1", "u2", "u3"].map(str::to_owned).into_iter());
+        let encoded: Value = serde_json::from_slice(&input.encode().unwrap()).unwrap();
+        assert_eq!(encoded, json!({ "prompt": "x", "images": ["u\"1", "u2"], "mask": "u3" }));
+        let unfilled = mine().into_input().unwrap().encode().unwrap_err();
+        assert!(unfilled.to_string().contains("not uploaded"));
+        let previewed = preview(|| serde_json::to_value(mine())).unwrap();
+        assert_eq!(
+            previewed,
+            serde_json::to_value(Preview(&mine().into_input().unwrap())).unwrap()
+        );
+        assert_eq!(previewed["mask"], UPLOAD_PREVIEW);
+        let elsewhere = serde_json::to_string(&mine()).unwrap_err();
+        assert!(elsewhere.to_string().contains("no address"), "{elsewhere}");
+    }
+
+    #[test]
+    fn a_plain_value_with_files_can_be_a_part() {
+        let part = vec![Input::file("a")].into_input().unwrap();
+        let mut input = Input::from(json!({ "b": 1 })).with("list", part);
+        input.fill(&mut ["u1".to_owned()].into_iter());
+        assert_eq!(input.encode().unwrap(), r#"{"b":1,"list":["u1"]}"#);
     }
 
     #[test]

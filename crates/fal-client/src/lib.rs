@@ -31,6 +31,7 @@ mod stream;
 mod subscribe;
 mod token;
 pub mod transport;
+pub mod typed;
 mod upload;
 #[cfg(feature = "webhook")]
 pub mod webhook;

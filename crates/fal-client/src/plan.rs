@@ -13,6 +13,7 @@ use crate::event::Event;
 use crate::input::{Input, IntoInput};
 use crate::model::Model;
 use crate::prepare::{Prepare, PrepareStep};
+use crate::typed::Call;
 
 pub(crate) type OnUpdate = Box<dyn FnMut(&Event) + Send>;
 
@@ -37,6 +38,16 @@ impl Plan {
         };
         let (input, options) = (Input::default(), Options::default());
         Self { client, endpoint, input, options, deadline, on_update: None, model: None, problem }
+    }
+
+    /// For a call, which may bring its input.
+    pub(crate) fn of(client: Client, call: impl Call, deadline: Duration) -> Self {
+        let mut plan = Self::new(client, call.endpoint(), deadline);
+        match call.into_input() {
+            Ok(input) => plan.input = input.unwrap_or_default(),
+            Err(error) => plan.refuse(error.into()),
+        }
+        plan
     }
 
     pub(crate) fn set_input(&mut self, input: impl IntoInput) {
@@ -105,8 +116,8 @@ pub(crate) fn tell(on_update: &mut Option<OnUpdate>, event: &Event) {
     }
 }
 
-/// The setters that every call has. The type has a field `plan`.
-macro_rules! plan_setters {
+/// The setter of a call by id. The type has a field `plan`.
+macro_rules! input_setter {
     () => {
         /// Sets the model's input: anything that is `Serialize`, or an [`Input`](crate::Input) with files.
         /// Default: `{}`.
@@ -114,7 +125,12 @@ macro_rules! plan_setters {
             self.plan.set_input(input);
             self
         }
+    };
+}
 
+/// The setters that every call has. The type has a field `plan`.
+macro_rules! plan_setters {
+    () => {
         /// Checks the input by the model's document first: what the service would refuse is
         /// [`Error::Check`](crate::Error::Check), and nothing is uploaded, sent or paid for. What it would ignore is
         /// told as [`Event::InputWarning`](crate::Event::InputWarning).
@@ -213,4 +229,4 @@ macro_rules! queue_setters {
     };
 }
 
-pub(crate) use {plan_setters, queue_setters, start_setters};
+pub(crate) use {input_setter, plan_setters, queue_setters, start_setters};

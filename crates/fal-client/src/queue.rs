@@ -1,5 +1,6 @@
 use std::fmt;
 use std::future::{Future, IntoFuture};
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -15,8 +16,9 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::input::IntoInput;
 use crate::output::Output;
-use crate::plan::{OnUpdate, Plan, plan_setters, queue_setters, start_setters, tell};
+use crate::plan::{OnUpdate, Plan, input_setter, plan_setters, queue_setters, start_setters, tell};
 use crate::subscribe::DEADLINE_DEFAULT;
+use crate::typed::{Call, FromOutput, Typed};
 
 /// The queue of one endpoint, step by step.
 ///
@@ -38,22 +40,35 @@ use crate::subscribe::DEADLINE_DEFAULT;
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-pub struct Queue {
+pub struct Queue<O = Output> {
     client: Client,
     endpoint: EndpointId,
+    output: PhantomData<fn() -> O>,
 }
 
 impl Queue {
-    pub(crate) const fn new(client: Client, endpoint: EndpointId) -> Self {
-        Self { client, endpoint }
-    }
-
     /// Puts a job into the queue; await it for its handle.
     pub fn submit(&self, input: impl IntoInput) -> Submit {
-        Submit {
-            plan: Plan::new(self.client.clone(), self.endpoint.as_str(), STEP_DEADLINE_DEFAULT),
-        }
-        .input(input)
+        let endpoint = self.endpoint.as_str();
+        let plan = Plan::new(self.client.clone(), endpoint, STEP_DEADLINE_DEFAULT);
+        Submit { plan }.input(input)
+    }
+}
+
+impl<T> Queue<Typed<T>>
+where
+    Typed<T>: FromOutput,
+{
+    /// Puts a job into the queue; await it for its handle. The input is one of those that give this output, and
+    /// says itself which endpoint it is for.
+    pub fn submit(&self, input: impl Call<Output = Typed<T>>) -> Submit {
+        Submit { plan: Plan::of(self.client.clone(), input, STEP_DEADLINE_DEFAULT) }
+    }
+}
+
+impl<O: FromOutput> Queue<O> {
+    pub(crate) const fn new(client: Client, endpoint: EndpointId) -> Self {
+        Self { client, endpoint, output: PhantomData }
     }
 
     /// Reads where a job is, once; with its log lines so far if `logs`.
@@ -86,7 +101,7 @@ impl Queue {
     /// # Errors
     /// [`ErrorKind::NotReady`](crate::ErrorKind::NotReady) before it has, `Api` when it failed or its result is
     /// no longer kept, and every kind of a read.
-    pub async fn result(&self, job: impl IntoHandle) -> Result<Output, Error> {
+    pub async fn result(&self, job: impl IntoHandle) -> Result<O, Error> {
         let handle = job.into_handle(&self.endpoint);
         let span = tracing::debug_span!("result", request_id = %handle.request_id);
         let mut config = FetchConfig::default();
@@ -94,7 +109,7 @@ impl Queue {
         let machine =
             queue::Fetch::new(now(), new_seed(), self.client.settings(), handle.clone(), config)?;
         let answer = Driver::new(machine, self.client.transport(), span).finish(drop).await?;
-        Ok(Output::queued(answer, handle, serde_json::Value::Null))
+        O::from_output(Output::queued(answer, handle, serde_json::Value::Null))
     }
 
     /// Asks the service to cancel a job. What it says is an answer, not an error.
@@ -146,6 +161,7 @@ pub struct Submit {
 }
 
 impl Submit {
+    input_setter!();
     plan_setters!();
     start_setters!();
     queue_setters!();

@@ -1,16 +1,19 @@
 use std::fmt;
 use std::future::{Future, IntoFuture};
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::time::Duration;
 
 use fal_protocol::run;
 use http::Method;
+use serde::de::DeserializeOwned;
 
 use crate::client::{Client, new_seed};
 use crate::drive::{Driver, now};
 use crate::error::Error;
 use crate::output::Output;
-use crate::plan::{Plan, plan_setters, start_setters};
+use crate::plan::{Plan, input_setter, plan_setters, start_setters};
+use crate::typed::{Call, FromOutput, Typed};
 
 /// A direct run: `.await` it for its [`Output`].
 ///
@@ -28,14 +31,25 @@ use crate::plan::{Plan, plan_setters, start_setters};
 /// # }
 /// ```
 #[must_use = "nothing happens until it is awaited"]
-pub struct Run {
+pub struct Run<O = Output> {
     plan: Plan,
     method: Method,
+    output: PhantomData<fn() -> O>,
 }
 
 impl Run {
-    pub(crate) fn new(client: Client, endpoint: &str) -> Self {
-        Self { plan: Plan::new(client, endpoint, RUN_DEADLINE_DEFAULT), method: Method::POST }
+    input_setter!();
+
+    /// Reads the output as a type.
+    pub fn output_as<T: DeserializeOwned + Send + 'static>(self) -> Run<Typed<T>> {
+        Run { plan: self.plan, method: self.method, output: PhantomData }
+    }
+}
+
+impl<O: FromOutput> Run<O> {
+    pub(crate) fn new(client: Client, call: impl Call<Output = O>) -> Self {
+        let plan = Plan::of(client, call, RUN_DEADLINE_DEFAULT);
+        Self { plan, method: Method::POST, output: PhantomData }
     }
 
     plan_setters!();
@@ -48,14 +62,14 @@ impl Run {
     }
 }
 
-impl fmt::Debug for Run {
+impl<O> fmt::Debug for Run<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Run").field("endpoint", &self.plan.endpoint).finish_non_exhaustive()
     }
 }
 
-impl IntoFuture for Run {
-    type Output = Result<Output, Error>;
+impl<O: FromOutput> IntoFuture for Run<O> {
+    type Output = Result<O, Error>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(mut self) -> Self::IntoFuture {
@@ -68,7 +82,8 @@ impl IntoFuture for Run {
             config.deadline = deadline;
             let machine = run::Run::new(now(), new_seed(), self.plan.client.settings(), config)?;
             let driver = Driver::new(machine, self.plan.client.transport(), span);
-            driver.finish(|event| self.plan.tell(event)).await.map(Output::direct)
+            let answer = driver.finish(|event| self.plan.tell(event)).await?;
+            O::from_output(Output::direct(answer))
         })
     }
 }

@@ -1,6 +1,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::{Future, IntoFuture};
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -10,10 +11,11 @@ use fal_protocol::error::{ErrorKind, InputError};
 use fal_protocol::options::Options;
 use fal_protocol::stream::{self, Streamed};
 use fal_protocol::wire::{Failure, FailureKind};
-use fal_protocol::{EndpointId, Token};
+use fal_protocol::{Answer, EndpointId, Token};
 use futures_core::Stream;
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::client::{Client, new_seed};
 use crate::drive::{Driver, now};
@@ -21,9 +23,10 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::machines::Step;
 use crate::output::Output;
-use crate::plan::{OnUpdate, Plan, plan_setters, tell};
+use crate::plan::{OnUpdate, Plan, input_setter, plan_setters, tell};
 use crate::prepare::{Prepare, PrepareStep};
 use crate::run::RUN_DEADLINE_DEFAULT;
+use crate::typed::{Call, FromOutput, Typed};
 use crate::workflow::Workflow;
 
 /// A streamed run: [`start`](Self::start) it and take its items as they come, or `.await` it for the last.
@@ -53,18 +56,35 @@ use crate::workflow::Workflow;
 /// On awaiting: every [`ErrorKind`] of a [`Client::run`]; a stream that is cut, even between two items, is
 /// [`ErrorKind::Transport`].
 #[must_use = "nothing happens until it is awaited or started"]
-pub struct StreamRun {
+pub struct StreamRun<O = Output> {
     plan: Plan,
     method: Method,
     query: Vec<(String, String)>,
     token: Option<Token>,
     idle_timeout: Option<Duration>,
+    output: PhantomData<fn() -> O>,
 }
 
 impl StreamRun {
-    pub(crate) fn new(client: Client, endpoint: &str) -> Self {
-        let plan = Plan::new(client, endpoint, RUN_DEADLINE_DEFAULT);
-        Self { plan, method: Method::POST, query: Vec::new(), token: None, idle_timeout: None }
+    input_setter!();
+
+    /// Reads each event, and the output, as a type.
+    pub fn output_as<T: DeserializeOwned + Send + 'static>(self) -> StreamRun<Typed<T>> {
+        let Self { plan, method, query, token, idle_timeout, .. } = self;
+        StreamRun { plan, method, query, token, idle_timeout, output: PhantomData }
+    }
+
+    /// Begins, and reads the events as those of a workflow.
+    pub fn workflow(self) -> Workflow {
+        Workflow::new(self.start())
+    }
+}
+
+impl<O: FromOutput> StreamRun<O> {
+    pub(crate) fn new(client: Client, call: impl Call<Output = O>) -> Self {
+        let plan = Plan::of(client, call, RUN_DEADLINE_DEFAULT);
+        let (method, query) = (Method::POST, Vec::new());
+        Self { plan, method, query, token: None, idle_timeout: None, output: PhantomData }
     }
 
     plan_setters!();
@@ -92,11 +112,6 @@ impl StreamRun {
         self
     }
 
-    /// Begins, and reads the events as those of a workflow.
-    pub fn workflow(self) -> Workflow {
-        Workflow::new(self.start())
-    }
-
     /// Gives up when nothing arrives for so long once the stream has begun; any byte counts. Default: only
     /// the deadline, because models may think for long.
     pub const fn idle_timeout(mut self, timeout: Duration) -> Self {
@@ -105,7 +120,7 @@ impl StreamRun {
     }
 
     /// Begins. The result is a `Stream` of items that can then be awaited for the output.
-    pub fn start(mut self) -> Streaming {
+    pub fn start(mut self) -> Streaming<O> {
         let stage = match self.plan.begin() {
             Err(error) => Stage::Over(Some(Err(error))),
             Ok((endpoint, prepare, deadline)) => {
@@ -117,18 +132,18 @@ impl StreamRun {
             }
         };
         let (client, on_update) = (self.plan.client, self.plan.on_update);
-        Streaming { client, stage, on_update, headers: None }
+        Streaming { client, stage, on_update, headers: None, output: PhantomData }
     }
 }
 
-impl fmt::Debug for StreamRun {
+impl<O> fmt::Debug for StreamRun<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StreamRun").field("endpoint", &self.plan.endpoint).finish_non_exhaustive()
     }
 }
 
-impl IntoFuture for StreamRun {
-    type Output = Result<Output, Error>;
+impl<O: FromOutput> IntoFuture for StreamRun<O> {
+    type Output = Result<O, Error>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
@@ -141,11 +156,12 @@ impl IntoFuture for StreamRun {
 /// The last item of the `Stream` is the error, if there is one. Awaiting gives the last event as
 /// [`Output`], or what is left of a raw stream in one piece: all of it, if no item was taken before.
 #[must_use = "dropping it stops the model"]
-pub struct Streaming {
+pub struct Streaming<O = Output> {
     client: Client,
     stage: Stage,
     on_update: Option<OnUpdate>,
     headers: Option<HeaderMap>,
+    output: PhantomData<fn() -> O>,
 }
 
 enum Stage {
@@ -190,7 +206,23 @@ impl Goal {
     }
 }
 
-impl Streaming {
+impl<T: DeserializeOwned + Send + 'static> Streaming<Typed<T>> {
+    /// The next event as a value; `None` once the stream has ended. Models that stream send outputs that are not
+    /// finished, such as the text so far.
+    ///
+    /// One that does not fit is [`Error::Decode`], and the stream goes on: what it was is in the error.
+    pub async fn next_value(&mut self) -> Option<Result<T, Error>> {
+        let item = match self.next_item().await? {
+            Ok(item) => item,
+            Err(error) => return Some(Err(error)),
+        };
+        let headers = self.headers.clone().unwrap_or_default();
+        let output = Output::direct(Answer::from_parts(StatusCode::OK, headers, item.data));
+        Some(output.json().map_err(Error::from))
+    }
+}
+
+impl<O> Streaming<O> {
     /// The next item; `None` once the stream has ended. An error is told once, and awaiting tells it again.
     pub async fn next_item(&mut self) -> Option<Result<StreamItem, Error>> {
         std::future::poll_fn(|cx| self.poll_item(cx)).await
@@ -264,7 +296,10 @@ impl Streaming {
     }
 
     /// Takes what is left: the result, and all raw chunks.
-    async fn finish(mut self) -> Result<Output, Error> {
+    async fn finish(mut self) -> Result<O, Error>
+    where
+        O: FromOutput,
+    {
         let (mut chunks, mut bytes) = (VecDeque::new(), 0);
         while let Some(item) = self.next_item().await {
             let item = item?;
@@ -291,11 +326,11 @@ impl Streaming {
                 body.into()
             }
         };
-        Ok(Output::direct(streamed.into_answer(body)))
+        O::from_output(Output::direct(streamed.into_answer(body)))
     }
 }
 
-impl Stream for Streaming {
+impl<O> Stream for Streaming<O> {
     type Item = Result<StreamItem, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -303,8 +338,8 @@ impl Stream for Streaming {
     }
 }
 
-impl IntoFuture for Streaming {
-    type Output = Result<Output, Error>;
+impl<O: FromOutput> IntoFuture for Streaming<O> {
+    type Output = Result<O, Error>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
@@ -312,7 +347,7 @@ impl IntoFuture for Streaming {
     }
 }
 
-impl fmt::Debug for Streaming {
+impl<O> fmt::Debug for Streaming<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Streaming").field("request_id", &self.request_id()).finish_non_exhaustive()
     }

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::future::{Future, IntoFuture};
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use fal_protocol::error::{Aftermath, ErrorKind, InputError};
 use fal_protocol::options::Options;
 use fal_protocol::queue::{self, Handle, OnDeadline, SubmitConfig, SubscribeConfig};
 use futures_core::Stream;
+use serde::de::DeserializeOwned;
 
 use crate::client::{Client, new_seed};
 use crate::drive::{Driver, now};
@@ -17,8 +19,9 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::machines::Step;
 use crate::output::Output;
-use crate::plan::{OnUpdate, Plan, plan_setters, queue_setters, start_setters, tell};
+use crate::plan::{OnUpdate, Plan, input_setter, plan_setters, queue_setters, start_setters, tell};
 use crate::prepare::{Prepare, PrepareStep};
+use crate::typed::{Call, FromOutput, Typed};
 
 /// A job to be done: `.await` it for its [`Output`], or [`start`](Self::start) it and follow its events.
 ///
@@ -45,23 +48,34 @@ use crate::prepare::{Prepare, PrepareStep};
 /// On awaiting: every [`ErrorKind`] but `NotReady` and `Decode`. Once a job was accepted, the error has its
 /// handle.
 #[must_use = "nothing happens until it is awaited or started"]
-pub struct Subscribe {
+pub struct Subscribe<O = Output> {
     plan: Plan,
     config: SubscribeConfig,
     /// Set when the job exists already.
     handle: Option<Handle>,
+    output: PhantomData<fn() -> O>,
 }
 
 impl Subscribe {
-    pub(crate) fn new(client: Client, endpoint: &str) -> Self {
-        let plan = Plan::new(client, endpoint, DEADLINE_DEFAULT);
-        Self { plan, config: SubscribeConfig::default(), handle: None }
-    }
-
     pub(crate) fn attach(client: Client, handle: Handle) -> Self {
         let mut subscribe = Self::new(client, handle.endpoint.as_str());
         subscribe.handle = Some(handle);
         subscribe
+    }
+
+    input_setter!();
+
+    /// Reads the output as a type.
+    pub fn output_as<T: DeserializeOwned + Send + 'static>(self) -> Subscribe<Typed<T>> {
+        let Self { plan, config, handle, .. } = self;
+        Subscribe { plan, config, handle, output: PhantomData }
+    }
+}
+
+impl<O: FromOutput> Subscribe<O> {
+    pub(crate) fn new(client: Client, call: impl Call<Output = O>) -> Self {
+        let plan = Plan::of(client, call, DEADLINE_DEFAULT);
+        Self { plan, config: SubscribeConfig::default(), handle: None, output: PhantomData }
     }
 
     plan_setters!();
@@ -94,7 +108,7 @@ impl Subscribe {
     }
 
     /// Begins. The result is a `Stream` of events that can then be awaited for the output.
-    pub fn start(mut self) -> Subscription {
+    pub fn start(mut self) -> Subscription<O> {
         if self.handle.is_some() {
             // The input of a job that was submitted before is not known here.
             self.plan.model = None;
@@ -111,11 +125,12 @@ impl Subscribe {
                 }
             }
         };
-        Subscription { client: self.plan.client, stage, on_update: self.plan.on_update }
+        let (client, on_update) = (self.plan.client, self.plan.on_update);
+        Subscription { client, stage, on_update, output: PhantomData }
     }
 }
 
-impl fmt::Debug for Subscribe {
+impl<O> fmt::Debug for Subscribe<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Subscribe")
             .field("endpoint", &self.plan.endpoint)
@@ -124,8 +139,8 @@ impl fmt::Debug for Subscribe {
     }
 }
 
-impl IntoFuture for Subscribe {
-    type Output = Result<Output, Error>;
+impl<O: FromOutput> IntoFuture for Subscribe<O> {
+    type Output = Result<O, Error>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
@@ -151,10 +166,11 @@ impl IntoFuture for Subscribe {
 /// # }
 /// ```
 #[must_use = "dropping it ends all local work"]
-pub struct Subscription {
+pub struct Subscription<O = Output> {
     client: Client,
     stage: Stage,
     on_update: Option<OnUpdate>,
+    output: PhantomData<fn() -> O>,
 }
 
 #[expect(
@@ -203,7 +219,7 @@ impl Goal {
     }
 }
 
-impl Subscription {
+impl<O> Subscription<O> {
     /// The next event; `None` once the job has ended, and then awaiting gives the output at once.
     pub async fn next_event(&mut self) -> Option<Event> {
         std::future::poll_fn(|cx| self.poll_event(cx)).await
@@ -268,7 +284,7 @@ impl Subscription {
     }
 }
 
-impl Stream for Subscription {
+impl<O> Stream for Subscription<O> {
     type Item = Event;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
@@ -276,22 +292,22 @@ impl Stream for Subscription {
     }
 }
 
-impl IntoFuture for Subscription {
-    type Output = Result<Output, Error>;
+impl<O: FromOutput> IntoFuture for Subscription<O> {
+    type Output = Result<O, Error>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(mut self) -> Self::IntoFuture {
         Box::pin(async move {
             while self.next_event().await.is_some() {}
             match self.stage {
-                Stage::Over(Some(result)) => result,
+                Stage::Over(Some(result)) => result.and_then(O::from_output),
                 _ => Err(Error::config("the output was taken already")),
             }
         })
     }
 }
 
-impl fmt::Debug for Subscription {
+impl<O> fmt::Debug for Subscription<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Subscription").field("handle", &self.handle()).finish_non_exhaustive()
     }

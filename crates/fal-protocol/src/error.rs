@@ -338,6 +338,13 @@ pub enum InputError {
         /// What the encoder said.
         problem: Box<str>,
     },
+    /// A field of a typed input is not within the limits of the model's document.
+    Field {
+        /// The field, with the way to it: `loras[0].scale`.
+        field: Box<str>,
+        /// What is wrong with it, and what is allowed.
+        problem: Box<str>,
+    },
     /// A stored handle cannot be read.
     Handle {
         /// What is wrong with it.
@@ -383,6 +390,7 @@ impl fmt::Display for InputError {
             }
             Self::Option { name, problem } => write!(f, "{name}: {problem}"),
             Self::Body { problem } => write!(f, "the input cannot be encoded as JSON: {problem}"),
+            Self::Field { field, problem } => write!(f, "{field}: {problem}"),
             Self::Handle { problem } => write!(f, "this is not a handle: {problem}"),
         }
     }

@@ -10,7 +10,7 @@ use serde_json::Value;
 pub(super) fn outline(input: &(impl Serialize + ?Sized)) -> Result<Value, InputError> {
     let refuse = |error: serde_json::Error| InputError::Body { problem: error.to_string().into() };
     let mut short = Shortened::default();
-    serde_json::to_writer(&mut short, input).map_err(refuse)?;
+    crate::input::preview(|| serde_json::to_writer(&mut short, input)).map_err(refuse)?;
     serde_json::from_slice(&short.json).map_err(refuse)
 }
 
