@@ -8,11 +8,15 @@
 mod clock;
 mod document;
 mod guard;
+mod har;
 mod jobs;
+mod ledger;
+mod metrics;
 mod problem;
 mod records;
 mod routes;
 mod service;
+mod state;
 mod tenants;
 
 use std::future::Future;
@@ -31,6 +35,7 @@ use crate::world::World;
 use routes::ROUTES;
 
 pub(crate) use guard::refusal;
+pub(crate) use metrics::metrics;
 pub(crate) use problem::Problem;
 
 /// One operation. A `{name}` in the path stands for any one segment.
@@ -129,9 +134,10 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Whether a path is one of the control API.
+/// Whether a path is one of the control API, or that of the counts beside it.
 pub(crate) fn is_control(path: &str) -> bool {
-    path.strip_prefix(BASE).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    path == METRICS
+        || path.strip_prefix(BASE).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Answers a call.
@@ -143,6 +149,9 @@ pub(crate) async fn answer(
     headers: &HeaderMap,
     body: &[u8],
 ) -> Response<Bytes> {
+    if path == METRICS {
+        return text(metrics(shared));
+    }
     let result = match find(method, path) {
         Ok((route, segments)) => {
             let query = query.unwrap_or_default();
@@ -231,6 +240,16 @@ fn render(result: Result<Reply, Problem>) -> Response<Bytes> {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
+
+fn text(text: String) -> Response<Bytes> {
+    let mut response = Response::new(text.into());
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+/// Where scrapers look for counts.
+const METRICS: &str = "/metrics";
 
 const JSON: &str = "application/json";
 

@@ -4,7 +4,8 @@ use http::Method;
 use serde_json::json;
 
 use super::{
-    Answer, Handler, JSON, Reply, Route, clock, document, jobs, records, service, tenants,
+    Answer, Handler, JSON, Reply, Route, clock, document, har, jobs, ledger, records, service,
+    state, tenants,
 };
 
 const LIMIT: (&str, &str) = ("limit", "How many at most, up to 10,000. Default: 100.");
@@ -223,6 +224,69 @@ pub(super) static ROUTES: &[Route] = &[
         body: None,
         answer: Answer::Nothing,
         handler: Handler::Now(records::clear),
+    },
+    Route {
+        method: Method::GET,
+        path: "/requests/har",
+        summary: "Requests and their answers as an HTTP Archive, which the tools of browsers read.",
+        query: &[],
+        body: None,
+        answer: Answer::Document(JSON),
+        handler: Handler::Now(har::export),
+    },
+    Route {
+        method: Method::GET,
+        path: "/ledger",
+        summary: "What was called, what was called twice, and what it would have cost.",
+        query: &[LIMIT, ("twins", "With true only calls that are twins.")],
+        body: None,
+        answer: Answer::Json("Ledger"),
+        handler: Handler::Now(ledger::show),
+    },
+    Route {
+        method: Method::POST,
+        path: "/reset",
+        summary: "Throws away what a tenant holds, and cuts what it has open.",
+        query: &[("scope", "all (the default), requests or ledger.")],
+        body: None,
+        answer: Answer::Nothing,
+        handler: Handler::Now(state::reset),
+    },
+    Route {
+        method: Method::GET,
+        path: "/snapshots",
+        summary: "The copies that are kept of a tenant.",
+        query: &[],
+        body: None,
+        answer: Answer::Json("Snapshots"),
+        handler: Handler::Now(state::list),
+    },
+    Route {
+        method: Method::PUT,
+        path: "/snapshots/{name}",
+        summary: "Keeps a copy of a tenant as it is now.",
+        query: &[],
+        body: None,
+        answer: Answer::Nothing,
+        handler: Handler::Now(state::take),
+    },
+    Route {
+        method: Method::POST,
+        path: "/snapshots/{name}/restore",
+        summary: "Goes back to a copy, in time too; what is open is cut.",
+        query: &[],
+        body: None,
+        answer: Answer::Nothing,
+        handler: Handler::Now(state::restore),
+    },
+    Route {
+        method: Method::DELETE,
+        path: "/snapshots/{name}",
+        summary: "Forgets a copy.",
+        query: &[],
+        body: None,
+        answer: Answer::Nothing,
+        handler: Handler::Now(state::forget),
     },
     Route {
         method: Method::GET,

@@ -19,7 +19,8 @@ use crate::model::{DeliveryResult, TenantId};
 /// One attempt to deliver.
 #[derive(Debug)]
 pub(crate) struct Letter {
-    pub(crate) tenant: TenantId,
+    /// The tenant, and which of its services.
+    pub(crate) whose: (TenantId, u32),
     pub(crate) id: u64,
     pub(crate) url: Uri,
     pub(crate) headers: HeaderMap,
@@ -42,13 +43,13 @@ pub(crate) async fn deliver_all(shared: Arc<Shared>, mut letters: mpsc::Unbounde
 }
 
 async fn deliver(shared: Arc<Shared>, letter: Letter) {
-    let (tenant, id, time_max) = (letter.tenant, letter.id, letter.time_max);
+    let (whose, id, time_max) = (letter.whose, letter.id, letter.time_max);
     let result = match tokio::time::timeout(time_max, post(letter)).await {
         Ok(Ok(status)) => DeliveryResult::Answered(status),
         Ok(Err(error)) => DeliveryResult::Failed(error.to_string().into()),
         Err(_) => DeliveryResult::Failed(format!("no answer within {time_max:?}").into()),
     };
-    shared.was_delivered(tenant, id, result);
+    shared.was_delivered(whose, id, result);
 }
 
 async fn post(letter: Letter) -> Result<StatusCode, Box<dyn Error + Send + Sync>> {

@@ -156,9 +156,9 @@ impl Shared {
     }
 
     /// Says how an attempt to deliver has ended.
-    pub(crate) fn was_delivered(&self, tenant: TenantId, id: u64, result: DeliveryResult) {
-        self.with_worlds(tenant, |worlds, real| {
-            worlds.handle_delivered(real, tenant, id, result);
+    pub(crate) fn was_delivered(&self, whose: (TenantId, u32), id: u64, result: DeliveryResult) {
+        self.with_worlds(whose.0, |worlds, real| {
+            worlds.handle_delivered(real, whose, id, result);
         });
         self.delivered.notify_waiters();
     }
@@ -257,8 +257,13 @@ impl Shared {
         if tenant == TenantId::FIRST {
             return false;
         }
-        self.with_model(tenant, |model, now| model.handle_control(now, Control::Restart));
+        self.cut_all(tenant);
         self.with_worlds(tenant, |worlds, _| worlds.remove_tenant(tenant))
+    }
+
+    /// Cuts everything that a tenant has open.
+    pub(crate) fn cut_all(&self, tenant: TenantId) {
+        self.with_model(tenant, |model, now| model.handle_control(now, Control::Restart));
     }
 
     /// Makes room for an upload, at the cost of the oldest file of whoever has most.
@@ -427,8 +432,10 @@ impl State {
                     self.waiting.remove(&id);
                 }
                 Output::Deliver { id, url, headers, body, time_max } => {
+                    let generation = self.worlds.get(tenant).map_or(0, World::generation);
+                    let whose = (tenant, generation);
                     // Without a postman the mock is being dropped.
-                    let _ = self.post.send(Letter { tenant, id, url, headers, body, time_max });
+                    let _ = self.post.send(Letter { whose, id, url, headers, body, time_max });
                 }
                 Output::Wait { .. } => {
                     let next = self.worlds.next_alarm();

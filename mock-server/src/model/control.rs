@@ -398,10 +398,12 @@ impl Model {
             match open {
                 Open::Run(call) => {
                     self.counters.runs_abandoned += 1;
+                    self.ledger.ended(call.ledger, &call.endpoint, None);
                     self.release(call.endpoint.app());
                 }
                 Open::Feed(feed) => {
                     self.counters.model_streams_abandoned += 1;
+                    self.ledger.ended(feed.ledger, &feed.endpoint, None);
                     self.release(feed.endpoint.app());
                 }
                 Open::Stream(stream) => self.unwatch(id, &stream),

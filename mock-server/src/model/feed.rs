@@ -10,6 +10,7 @@ use super::answer::{Answer, Lasting, Store};
 use super::exchange::{Door, Head, Output, Request, Response};
 use super::id::RequestId;
 use super::job::Outcome;
+use super::ledger::CallWay;
 use super::lifecycle::Keep;
 use super::reply::{REQUEST_ID, id_value};
 use super::script::{self, Kind, Script};
@@ -29,6 +30,8 @@ pub(crate) struct Feed {
     frames: usize,
     sent: usize,
     failure: Option<StreamFailure>,
+    /// Its number in the ledger.
+    pub(super) ledger: u64,
     last_at: Instant,
     /// The planned event that counts; earlier ones are stale.
     due: Option<Instant>,
@@ -58,11 +61,15 @@ impl Model {
         };
         let id = RequestId::mint(&mut self.job_ids);
         self.counters.model_streams += 1;
+        let ledger = self.ledger.called(self.now, CallWay::Stream, &endpoint, id, &request.body);
         // What fails before the first byte fails as any call does.
         let doom = self.fail_next.pop_front().map(Outcome::Failed);
         let answer = match doom.unwrap_or_else(|| self.judge(&request, &endpoint)) {
             Outcome::Made(answer) => Answer::clone(&answer),
-            Outcome::Failed(failure) => return Some(reply::failure(id, &failure)),
+            Outcome::Failed(failure) => {
+                self.ledger.ended(ledger, &endpoint, None);
+                return Some(reply::failure(id, &failure));
+            }
             // Calls are judged when they come in.
             Outcome::Unread => return Some(reply::unknown_request(id)),
         };
@@ -102,6 +109,7 @@ impl Model {
             frames,
             sent: 0,
             failure: self.break_next.pop_front(),
+            ledger,
             last_at: self.now,
             due: None,
         };
@@ -185,6 +193,8 @@ impl Model {
 
     fn feed_over(&mut self, exchange: u64, end: Output) {
         let Some(Open::Feed(feed)) = self.open.remove(&exchange) else { return };
+        let units = (feed.sent == feed.frames).then(|| feed.answer.units());
+        self.ledger.ended(feed.ledger, &feed.endpoint, units);
         self.out.push_back(end);
         self.release(feed.endpoint.app());
     }

@@ -75,7 +75,7 @@ pub(crate) fn tenant_of(path: &str) -> Option<TenantId> {
 }
 
 /// Files in order of age, and what they cost.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Files {
     map: IdMap<u128, File>,
     /// Oldest first; replacing the content of a file does not make it younger.
@@ -88,7 +88,7 @@ pub(crate) struct Files {
 }
 
 /// One file.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct File {
     age: u64,
     /// Where it is served.
@@ -103,7 +103,7 @@ pub(crate) struct File {
 }
 
 /// What a file holds.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Content {
     /// Nothing yet: its upload was started.
     Awaited { content_type: Box<str> },
@@ -118,7 +118,7 @@ pub(crate) enum Content {
 }
 
 /// An upload in parts that is not complete.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Session {
     /// Stands in the addresses of the parts.
     pub(crate) id: u128,

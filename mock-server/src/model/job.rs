@@ -13,7 +13,7 @@ use super::lifecycle::Keep;
 use super::webhook::Hook;
 
 /// One accepted job.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Job {
     pub(crate) endpoint: EndpointId,
     pub(crate) input: Bytes,
@@ -40,10 +40,12 @@ pub(crate) struct Job {
     pub(crate) hook: Option<Box<Hook>>,
     /// What its files get that are not public for ever.
     pub(crate) keep: Option<Box<Keep>>,
+    /// Its number in the ledger.
+    pub(crate) ledger: u64,
 }
 
 /// Where a job stands.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum State {
     Queued { since: Instant, ticket: u64 },
     Running { since: Instant, answer: Arc<Answer> },
@@ -72,6 +74,14 @@ impl Outcome {
         match prepared {
             Ok(answer) => Self::Made(Arc::new(answer)),
             Err(failure) => Self::Failed(Arc::new(failure)),
+        }
+    }
+
+    /// What is paid for; `None` if nothing is.
+    pub(crate) fn units(&self) -> Option<u64> {
+        match self {
+            Self::Made(answer) => Some(answer.units()),
+            Self::Unread | Self::Failed(_) => None,
         }
     }
 

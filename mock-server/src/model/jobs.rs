@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use super::id::{IdMap, RequestId};
-use super::job::Job;
+use super::job::{Job, Outcome, State};
 
 /// All jobs. Finished ones are kept in the order in which they expire, one list for each retention.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Jobs {
     map: IdMap<RequestId, Box<Job>>,
     unfinished: BTreeMap<u64, RequestId>,
@@ -104,6 +104,13 @@ impl Jobs {
             let job = self.map.remove(&one.id).expect("every finished job is in the table");
             self.bytes -= job.bytes();
         }
+    }
+
+    /// Finished jobs whose outcome was put off.
+    pub(crate) fn unread(&self) -> Vec<RequestId> {
+        let is_unread =
+            |job: &Job| matches!(job.state, State::Done { outcome: Outcome::Unread, .. });
+        self.by_age().into_iter().filter(|(_, job)| is_unread(job)).map(|(id, _)| id).collect()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 ///
 /// Tickets are consecutive. Counting ahead sums whole blocks and scans one, so it is cheap for half a
 /// million waiting jobs without a tree.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Line {
     /// Ticket of the front of `standing`; always a multiple of [`BLOCK`].
     first: u64,

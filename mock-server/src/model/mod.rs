@@ -34,6 +34,7 @@ mod id;
 mod input;
 mod job;
 mod jobs;
+mod ledger;
 mod lifecycle;
 mod line;
 mod media;
@@ -47,6 +48,7 @@ mod run;
 mod script;
 mod signer;
 mod site;
+mod snapshot;
 mod storage;
 mod stream;
 mod strict;
@@ -77,6 +79,7 @@ pub use detail::{JobDetail, JobRow};
 pub use exchange::{Door, Head, Host, Output, Request, Response};
 pub use failure::Failure;
 pub use id::{ParseRequestIdError, RequestId, TenantId};
+pub use ledger::{CallWay, ENDPOINTS_MAX, LedgerRow, LedgerSum, OTHERS, Paid, ROWS_MAX, TWIN_TIME};
 pub use lifecycle::{Acl, Decision};
 pub use realtime::{
     Frame, FrameDraft, INPUT_TIME, INPUTS_WAITING_MAX, MESSAGE_BYTES_MAX, MessageFailure,
@@ -141,11 +144,12 @@ pub struct Model {
     inner: front::Inner,
     deliveries: Deliveries,
     counters: Counters,
+    ledger: ledger::Ledger,
     out: VecDeque<Output>,
 }
 
 /// What the jobs of one app share. Kept only while somebody waits, runs or watches.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct App {
     running: usize,
     /// Those who wait, by [`Priority`].
@@ -208,6 +212,7 @@ impl Model {
             inner: front::Inner::default(),
             deliveries: Deliveries::default(),
             counters: Counters::default(),
+            ledger: ledger::Ledger::default(),
             out: VecDeque::new(),
             config,
         }
@@ -254,10 +259,12 @@ impl Model {
         match self.open.remove(&id) {
             Some(Open::Run(call)) => {
                 self.counters.runs_abandoned += 1;
+                self.ledger.ended(call.ledger, &call.endpoint, None);
                 self.release(call.endpoint.app());
             }
             Some(Open::Feed(feed)) => {
                 self.counters.model_streams_abandoned += 1;
+                self.ledger.ended(feed.ledger, &feed.endpoint, None);
                 self.release(feed.endpoint.app());
             }
             Some(Open::Stream(stream)) => self.unwatch(id, &stream),
@@ -491,6 +498,7 @@ impl Model {
         let Some(job) = self.jobs.get_mut(id) else { return };
         job.epoch += 1;
         let large = outcome.bytes() >= LARGE_RESULT_BYTES_MIN;
+        self.ledger.ended(job.ledger, &job.endpoint, outcome.units());
         job.state = State::Done { run, outcome };
         let after = job.bytes();
         self.jobs.recount(before, after);

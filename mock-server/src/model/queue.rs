@@ -16,6 +16,7 @@ use super::exchange::{Door, Host, Request, Response};
 use super::failure::Failure;
 use super::id::RequestId;
 use super::job::{Attempt, Job, Outcome, Priority, State};
+use super::ledger::CallWay;
 use super::lifecycle::Keep;
 use super::webhook::{self, Hook};
 use super::{Due, Model, platform, reply};
@@ -322,6 +323,8 @@ impl Model {
     ) -> Response {
         let id = RequestId::mint(&mut self.job_ids);
         self.counters.submits += 1;
+        let (now, body) = (self.now, &request.body);
+        let ledger = self.ledger.called(now, CallWay::Submit, &endpoint, id, body);
         self.age += 1;
         let hook = request
             .parameter("fal_webhook")
@@ -346,6 +349,7 @@ impl Model {
             streams: Vec::new(),
             hook,
             keep,
+            ledger,
             endpoint,
         };
         if self.config.instant {
@@ -382,6 +386,9 @@ impl Model {
             )),
         };
         let large = outcome.bytes() >= LARGE_RESULT_BYTES_MIN;
+        if !matches!(outcome, Outcome::Unread) {
+            self.ledger.ended(job.ledger, &job.endpoint, outcome.units());
+        }
         let run = Attempt { since: self.now, until: self.now };
         job.state = State::Done { run: Some(run), outcome };
         self.jobs.insert(id, job);
@@ -400,6 +407,7 @@ impl Model {
                 &job.input,
             ));
             let bytes = outcome.bytes();
+            self.ledger.ended(job.ledger, &job.endpoint, outcome.units());
             self.jobs.recount(0, bytes);
         }
     }

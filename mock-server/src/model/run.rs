@@ -10,6 +10,7 @@ use super::exchange::{Door, Output, Request, Response};
 use super::failure::Failure;
 use super::id::RequestId;
 use super::job::Outcome;
+use super::ledger::CallWay;
 use super::lifecycle::Keep;
 use super::{Due, Model, Open, app_of, auth, platform, queue, reply};
 
@@ -23,6 +24,8 @@ pub(crate) struct Call {
     door: Door<'static>,
     keep: Option<Box<Keep>>,
     hint: Option<HeaderValue>,
+    /// Its number in the ledger.
+    pub(super) ledger: u64,
 }
 
 impl Model {
@@ -80,6 +83,11 @@ impl Model {
         }
         let id = RequestId::mint(&mut self.job_ids);
         self.counters.runs += 1;
+        let body = match request.body.is_empty() {
+            true => request.query.unwrap_or_default().as_bytes(),
+            false => &request.body,
+        };
+        let ledger = self.ledger.called(self.now, CallWay::Run, &endpoint, id, body);
         let doom = self.fail_next.pop_front().map(Outcome::Failed);
         let is_doomed = doom.is_some();
         let outcome = doom.unwrap_or_else(|| self.judge(&request, &endpoint));
@@ -88,7 +96,7 @@ impl Model {
         // A copy, because a value as received is a slice of the whole head.
         let hint = hint.and_then(|hint| HeaderValue::from_bytes(hint.as_bytes()).ok());
         let door = request.door.into_owned();
-        let call = Call { endpoint, id, since: self.now, outcome, door, keep, hint };
+        let call = Call { endpoint, id, since: self.now, outcome, door, keep, hint, ledger };
         if self.config.instant || is_invalid {
             return Some(self.answer(&call));
         }
@@ -127,6 +135,7 @@ impl Model {
     }
 
     fn answer(&mut self, call: &Call) -> Response {
+        self.ledger.ended(call.ledger, &call.endpoint, call.outcome.units());
         match &call.outcome {
             // Calls are judged when they come in.
             Outcome::Unread => reply::unknown_request(call.id),

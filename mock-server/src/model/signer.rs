@@ -10,7 +10,7 @@ use super::id::TenantId;
 use crate::render::HEX;
 
 /// Signs with the latest key, and shows the one before it too.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Signer {
     /// The latest first. Made when first needed.
     keys: Vec<SigningKey>,

@@ -27,7 +27,7 @@ use super::{Due, Model};
 use crate::render;
 
 /// Where a job reports its end.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Hook {
     pub(crate) url: Box<str>,
     /// The way in of the submit, which addresses in the news take too.
@@ -206,7 +206,7 @@ pub struct DeliveryAttempt {
 }
 
 /// All deliveries, and who signs them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Deliveries {
     all: BTreeMap<u64, Delivery>,
     /// The exchange of each attempt in flight.
@@ -221,7 +221,7 @@ pub(crate) struct Deliveries {
     pub(crate) withhold_next: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Delivery {
     request_id: RequestId,
     url: Uri,

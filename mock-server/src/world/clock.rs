@@ -125,6 +125,11 @@ impl Clock {
         self.frozen = frozen;
     }
 
+    /// Sets it to a moment of the world, also to one that is past: the world goes back with it.
+    pub(crate) const fn set(&mut self, real: Instant, to: Instant) {
+        self.anchor = (real, to);
+    }
+
     /// Moves it forward to a moment of the world; one that is past changes nothing.
     pub(crate) fn jump(&mut self, real: Instant, to: Instant) {
         self.anchor = (real, self.at(real).max(to));

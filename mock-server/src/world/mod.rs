@@ -7,6 +7,7 @@
 mod clock;
 mod find;
 mod journal;
+mod snapshot;
 mod tenant;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use crate::model::{
 
 pub use clock::{ClockMode, SCALE_MAX, SCALE_MIN};
 pub use journal::Seen;
+pub(crate) use snapshot::SNAPSHOTS_MAX;
 pub use tenant::{Settings, TENANT_IDLE_MAX, TENANTS_MAX, TenantError, TenantView};
 
 pub(crate) use clock::Clock;
@@ -55,6 +57,9 @@ pub(crate) struct World {
     /// Whether something may have been planned since it was last found that time brings nothing.
     may_progress: bool,
     deliveries_under_way: usize,
+    /// Counts the services that this world has had: what a delivery of an earlier one comes to is nobody's news.
+    generation: u32,
+    snapshots: BTreeMap<Box<str>, Model>,
     /// The exchange that is being asked for, and its number in the journal.
     current: Option<(u64, u64)>,
     /// The same for those that wait.
@@ -81,6 +86,8 @@ impl World {
             last_request: start.real,
             may_progress: true,
             deliveries_under_way: 0,
+            generation: 0,
+            snapshots: BTreeMap::new(),
             current: None,
             waiting: BTreeMap::new(),
             alarm: None,
@@ -102,6 +109,11 @@ impl World {
     /// What a clock on the wall would show.
     pub(crate) fn wall(&self, real: Instant) -> SystemTime {
         self.model.wall(self.clock.at(real).max(self.model.now()))
+    }
+
+    /// Names the service that it has now.
+    pub(crate) const fn generation(&self) -> u32 {
+        self.generation
     }
 
     /// How many deliveries are being made.
@@ -294,13 +306,15 @@ impl Worlds {
     pub(crate) fn handle_delivered(
         &mut self,
         real: Instant,
-        tenant: TenantId,
+        (tenant, generation): (TenantId, u32),
         id: u64,
         result: DeliveryResult,
     ) {
-        if let Some(world) = self.all.get_mut(&tenant) {
-            world.deliveries_under_way = world.deliveries_under_way.saturating_sub(1);
+        let Some(world) = self.all.get_mut(&tenant) else { return };
+        if world.generation != generation {
+            return;
         }
+        world.deliveries_under_way = world.deliveries_under_way.saturating_sub(1);
         self.change(real, tenant, |model, now| model.handle_delivered(now, id, result));
     }
 

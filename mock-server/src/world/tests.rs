@@ -250,7 +250,7 @@ fn a_clock_that_jumps_waits_for_whoever_is_busy() {
     let mut attempts = 1;
     let mut next = Some(letter);
     while let Some(letter) = next {
-        bench.worlds.handle_delivered(bench.real, tenant, letter, refused());
+        bench.worlds.handle_delivered(bench.real, (tenant, 0), letter, refused());
         bench.drain(tenant, 0);
         bench.pass(10 * AUTO_GRACE, false);
         next = bench.letters.pop().map(|(_, letter)| letter);

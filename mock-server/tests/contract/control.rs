@@ -301,3 +301,110 @@ async fn strangers_are_told_to_stay_out() {
     let wrong = bench.raw(Method::PUT, "/live", &Value::Null).await;
     assert_eq!(wrong.status, StatusCode::METHOD_NOT_ALLOWED);
 }
+
+#[tokio::test]
+async fn the_ledger_tells_twins_and_costs() {
+    let bench = Bench::new().await;
+    let port = bench.mock.port();
+    let queue = "/queue.fal.run/fal-ai/flux/schnell";
+    for body in [r#"{"prompt":"a"}"#, r#"{"prompt":"b","num_images":2}"#, r#"{"prompt":"a"}"#, "{}"]
+    {
+        post(port, queue, body).await;
+    }
+    bench.post("/clock/run-until", json!({ "idle": true })).await;
+    let ledger = bench.get("/ledger").await;
+    assert_eq!((&ledger["calls"], &ledger["twins"]), (&json!(4), &json!(1)));
+    let endpoint = &ledger["endpoints"][0];
+    // One picture, two pictures, one picture; what was refused costs nothing.
+    assert_eq!((&endpoint["units"], &endpoint["unit"]), (&json!(4), &json!("images")));
+    let (cost, twin_cost) =
+        (ledger["cost"].as_f64().unwrap(), ledger["twin_cost"].as_f64().unwrap());
+    assert!((cost - 4.0 * twin_cost).abs() < 1e-9, "{ledger}");
+    assert_eq!(ledger["last"][0]["units"], 0);
+    let twins = bench.get("/ledger?twins=true&limit=5").await;
+    assert_eq!(twins["last"].as_array().unwrap().len(), 1);
+    assert_eq!((&twins["last"][0]["number"], &twins["last"][0]["twin_of"]), (&json!(3), &json!(1)));
+    // Another tenant has a ledger of its own.
+    let (_, made) = bench.post("/tenants", json!({ "name": "other", "instant": true })).await;
+    bench.submit(made["key"].as_str().unwrap()).await;
+    let other = bench.get("/ledger?tenant=other").await;
+    assert_eq!((&other["calls"], &other["last"][0]["units"]), (&json!(1), &json!(1)));
+}
+
+#[tokio::test]
+async fn a_tenant_begins_anew_and_goes_back() {
+    let bench = Bench::new().await;
+    let port = bench.mock.port();
+    let first = bench.submit("a:b").await;
+    bench.post("/clock/advance", json!({ "by": "300ms" })).await;
+    let call = async |method: Method, path: &str, target: &str| {
+        bench.call(method, path, target, Value::Null).await.0
+    };
+    let snapshots = "/snapshots/{name}";
+    assert_eq!(call(Method::PUT, snapshots, "/snapshots/before").await, 204);
+    let then = bench.get("/clock").await["now"].clone();
+    let second = bench.submit("a:b").await;
+    bench.post("/clock/advance", json!({ "by": "2h" })).await;
+    assert_eq!(bench.get("/jobs").await["total"], 0, "all is forgotten");
+
+    let restore = "/snapshots/{name}/restore";
+    assert_eq!(call(Method::POST, restore, "/snapshots/before/restore").await, 204);
+    assert_eq!(bench.get("/clock").await["now"], then, "time goes back too");
+    let jobs = bench.get("/jobs").await;
+    assert_eq!((&jobs["total"], &jobs["jobs"][0]["state"]), (&json!(1), &json!("running")));
+    assert_eq!(bench.submit("a:b").await, second, "the same calls have the same answers");
+    bench.post("/clock/run-until", json!({ "job": first })).await;
+    let status = get(port, &format!("/queue.fal.run/fal-ai/flux/requests/{first}/status")).await;
+    assert_eq!(status.json()["status"], "COMPLETED");
+
+    assert_eq!(bench.get("/snapshots").await["snapshots"], json!(["before"]));
+    assert_eq!(call(Method::DELETE, snapshots, "/snapshots/before").await, 204);
+    assert_eq!(call(Method::POST, restore, "/snapshots/before/restore").await, 404);
+    for number in 0..17 {
+        let want = if number < 16 { 204 } else { 409 };
+        assert_eq!(call(Method::PUT, snapshots, &format!("/snapshots/{number}")).await, want);
+    }
+
+    // A stream that is open is cut, and ids begin anew.
+    let path = format!("/queue.fal.run/fal-ai/flux/requests/{second}/status/stream");
+    let request = crate::client::call(Method::GET, &path);
+    let mut stream = crate::client::open(port, request, "").await.unwrap();
+    assert!(stream.next().await.unwrap().is_some());
+    assert_eq!(call(Method::POST, "/reset", "/reset?scope=ledger").await, 204);
+    assert_eq!(bench.get("/ledger").await["calls"], 0);
+    assert_eq!(call(Method::POST, "/reset", "/reset").await, 204);
+    assert!(stream.next().await.is_err(), "it is cut");
+    assert_eq!(
+        (&bench.get("/jobs").await["total"], &bench.get("/requests").await["requests"]),
+        (&json!(0), &json!([]))
+    );
+    assert_eq!(bench.submit("a:b").await, first);
+    assert_eq!(call(Method::POST, "/reset", "/reset?scope=some").await, 400);
+}
+
+#[tokio::test]
+async fn counts_and_archives_are_read_by_other_tools() {
+    let bench = Bench::new().await;
+    let id = bench.submit("a:b").await;
+    get(bench.mock.port(), &format!("/queue.fal.run/fal-ai/flux/requests/{id}/status?logs=1"))
+        .await;
+    let metrics = get(bench.mock.port(), "/metrics").await;
+    let text = String::from_utf8(metrics.body.to_vec()).unwrap();
+    assert!(text.contains("\nfal_mock_submits_total{tenant=\"default\"} 1\n"), "{text}");
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        assert!(
+            value.parse::<u64>().is_ok()
+                && text.contains(&format!("# TYPE {}", name.split('{').next().unwrap())),
+            "{line}"
+        );
+    }
+    let archive = bench.raw(Method::GET, "/requests/har", &Value::Null).await.json();
+    let entries = archive["log"]["entries"].as_array().unwrap();
+    assert_eq!(entries.len(), 2);
+    assert_eq!(entries[0]["request"]["postData"]["text"], r#"{"prompt":"a cat"}"#);
+    assert_eq!(entries[1]["request"]["queryString"], json!([{ "name": "logs", "value": "1" }]));
+    assert_eq!(entries[1]["response"]["status"], 202);
+    let secrets = entries[0]["request"]["headers"].to_string();
+    assert!(secrets.contains("Key ***") && !secrets.contains("a:b"), "{secrets}");
+}

@@ -46,10 +46,10 @@ pub enum UploadFailure {
 }
 
 /// What is planned, in order.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Faults(VecDeque<Fault>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Fault {
     step: UploadStep,
     left: u32,

@@ -37,7 +37,7 @@ pub use view::FileView;
 use fault::Faults;
 
 /// What storage remembers beside files.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Storage {
     faults: Faults,
     /// What the account wants for files that say nothing themselves.

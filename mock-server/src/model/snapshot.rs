@@ -1,0 +1,61 @@
+//! A copy of the service, to go back to.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::job::State;
+use super::{Model, app_of, front};
+
+impl Model {
+    /// The service as it is now, with nothing open: calls, streams and sessions that wait are none of the copy's.
+    /// Bytes are shared, not copied. A delivery that is under way counts as one without an answer.
+    pub fn snapshot(&self) -> Self {
+        let mut copy = Self {
+            config: self.config.clone(),
+            now: self.now,
+            epoch: self.epoch,
+            job_ids: self.job_ids.clone(),
+            other_ids: self.other_ids.clone(),
+            age: self.age,
+            jobs: self.jobs.clone(),
+            files: self.files.clone(),
+            storage: self.storage.clone(),
+            apps: self.apps.clone(),
+            due: self.due.clone(),
+            open: BTreeMap::new(),
+            fail_next: self.fail_next.clone(),
+            break_next: self.break_next.clone(),
+            refuse_next: self.refuse_next.clone(),
+            fail_messages: self.fail_messages.clone(),
+            sessions_open: 0,
+            inner: front::Inner::default(),
+            deliveries: self.deliveries.clone(),
+            counters: self.counters.clone(),
+            ledger: self.ledger.clone(),
+            out: VecDeque::new(),
+        };
+        // What was open held runners and watched jobs.
+        let mut running: Vec<_> = Vec::new();
+        for (id, job) in self.jobs.by_age() {
+            if matches!(job.state, State::Running { .. }) {
+                running.push(job.endpoint.clone());
+            }
+            if let Some(job) = copy.jobs.get_mut(id) {
+                job.streams.clear();
+            }
+        }
+        for app in copy.apps.values_mut() {
+            app.running = 0;
+            app.watchers.clear();
+        }
+        for endpoint in running {
+            app_of(&mut copy.apps, endpoint.app()).running += 1;
+        }
+        let names: Vec<Box<str>> = copy.apps.keys().cloned().collect();
+        for name in names {
+            copy.start_ready(&name);
+        }
+        // Nobody has seen these; those who look at the copy ask for themselves.
+        copy.out.clear();
+        copy
+    }
+}
