@@ -14,7 +14,7 @@ pub(crate) struct Field {
 
 /// What is put there.
 #[derive(Clone, Debug, PartialEq)]
-enum Leaf {
+pub(crate) enum Leaf {
     Json(Value),
     File(FileArg),
 }
@@ -38,6 +38,11 @@ pub(crate) enum Tree {
 }
 
 impl Field {
+    /// What leads to this place.
+    pub(crate) const fn new(path: Vec<String>, is_item: bool, value: Leaf) -> Self {
+        Self { path, is_item, value }
+    }
+
     /// Reads one argument. The error says which rule it breaks.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let refuse = |problem: &str| format!("{text:?} is not key=value: {problem}");
@@ -82,7 +87,7 @@ impl Field {
 }
 
 impl FileArg {
-    fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         match text.rsplit_once(";type=") {
             Some((path, content_type)) if !path.is_empty() && content_type.contains('/') => {
                 Self { path: path.to_owned(), content_type: Some(content_type.to_owned()) }

@@ -1,7 +1,9 @@
 //! The client that the flags and the environment describe.
 
 use std::env;
+use std::path::PathBuf;
 
+use fal_client::model::Documents;
 use fal_client::{Builder, Client, Credentials, Error, ErrorKind, InputError, Key, RetryPolicy};
 
 use crate::exit::Exit;
@@ -26,6 +28,21 @@ pub(crate) fn open_client(global: &Global) -> Result<Client, Problem> {
     let builder = Client::builder();
     let builder = if has_key() { builder } else { builder.credentials(Credentials::Anonymous) };
     build_on(builder, global, ATTEMPTS_QUICK)
+}
+
+/// A client for the documents of models: what cannot be had at once is done without.
+pub(crate) fn reader(global: &Global, documents: Option<Documents>) -> Result<Client, Error> {
+    let mut builder = Client::builder().retry(RetryPolicy::default().with_attempts_read(1));
+    if !has_key() {
+        builder = builder.credentials(Credentials::Anonymous);
+    }
+    if let Some(base) = &global.base_url {
+        builder = builder.base_url(base);
+    }
+    if let Some(documents) = documents {
+        builder = builder.documents(documents);
+    }
+    builder.from_env()?.build()
 }
 
 /// A client for what everybody may ask: fal's public keys.
@@ -68,6 +85,11 @@ fn build_on(builder: Builder, global: &Global, attempts: u32) -> Result<Client, 
         }
         problem
     })
+}
+
+/// Where the environment says that documents of models are.
+pub(crate) fn schema_path() -> Option<PathBuf> {
+    env::var_os("FAL_SCHEMA").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 /// The key of the environment alone, if there is one.

@@ -98,7 +98,8 @@ pub(crate) const TABLE: &str = "\
 Exit codes (and the `kind` of an error in JSON lines):
   0    done
   1    other           something else went wrong on this side
-  2    usage           a flag, a key=value, JSON or a handle cannot be read; nothing was sent
+  2    usage           a flag, a key=value, JSON or a handle cannot be read, or the input does not fit the
+                       model's document; nothing was sent
   3    key             no key or login, or one that the service does not accept (401, 402, 403)
   4    refused         the service refused the request or the model its input (400, 404, 422, ...)
   5    failed          the job or the service failed (5xx), or has no room now (429)

@@ -1,5 +1,6 @@
 //! The flags of every command, and the help that explains them.
 
+mod call;
 mod platform;
 mod webhook;
 
@@ -15,10 +16,9 @@ use http::HeaderName;
 use crate::lifecycle::Reader;
 use crate::{exit, input};
 
-pub(crate) use platform::{Platform, Switch};
+pub(crate) use call::{Call, Given, OnDeadline, Priority, Run, Stream, Submit};
+pub(crate) use platform::Switch;
 pub(crate) use webhook::{Webhook, WebhookListen, WebhookVerify};
-
-use platform::{budget, pair};
 
 /// fal.ai from the command line: run models, keep jobs, save what they make.
 ///
@@ -138,6 +138,29 @@ pub(crate) enum Command {
     Webhook(Webhook),
 }
 
+impl Command {
+    /// The command and the model whose inputs are to be told.
+    pub(crate) fn asked_for_help(&self) -> Option<(&'static str, &Given)> {
+        let (name, given) = match self {
+            Self::Run(run) => ("run", &run.call.given),
+            Self::Submit(submit) => ("submit", &submit.call.given),
+            Self::Stream(stream) => ("stream", &stream.given),
+            _ => return None,
+        };
+        given.wants_help.then_some((name, given))
+    }
+
+    /// The model and the input of a call that takes one.
+    pub(crate) const fn given_mut(&mut self) -> Option<&mut Given> {
+        match self {
+            Self::Run(run) => Some(&mut run.call.given),
+            Self::Submit(submit) => Some(&mut submit.call.given),
+            Self::Stream(stream) => Some(&mut stream.given),
+            _ => None,
+        }
+    }
+}
+
 /// Flags of `demo`.
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
@@ -156,86 +179,6 @@ pub(crate) struct Demo {
     /// Where to save the picture: fal-demo-ID.png in this folder
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) out: PathBuf,
-}
-
-/// Flags of `run`.
-#[derive(Debug, Args)]
-#[command(after_long_help = input::HELP, after_help = SEE_MORE)]
-pub(crate) struct Run {
-    #[command(flatten)]
-    pub(crate) call: Call,
-
-    /// Save every media file of the result here; nothing is ever overwritten
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: Option<PathBuf>,
-
-    /// Give up after this time, such as 90s, 10m or 2h [default: 24h; 61m with --direct and --ws]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub(crate) deadline: Option<Duration>,
-
-    /// What becomes of the job at the deadline
-    #[arg(long, value_name = "WHAT", default_value = "cancel", conflicts_with_all = ["direct", "ws"])]
-    pub(crate) on_deadline: OnDeadline,
-
-    /// Run without the queue: one request, no handle, no way to come back; for models that take seconds
-    #[arg(long, conflicts_with_all = ["priority", "webhook", "no_retry", "retries", "poll", "no_logs"])]
-    pub(crate) direct: bool,
-
-    /// As --direct, but over a WebSocket, wss://ws.fal.run: it carries the input, and no option of the platform
-    /// and no header
-    #[arg(long, conflicts_with_all = NOT_OVER_WS)]
-    pub(crate) ws: bool,
-
-    /// Do not ask for the model's log lines
-    #[arg(long)]
-    pub(crate) no_logs: bool,
-
-    /// Poll the status instead of streaming it
-    #[arg(long)]
-    pub(crate) poll: bool,
-}
-
-/// Flags of `stream`.
-#[derive(Debug, Args)]
-#[command(after_long_help = input::HELP, after_help = SEE_MORE)]
-pub(crate) struct Stream {
-    /// The model, such as fal-ai/any-llm
-    pub(crate) endpoint: String,
-
-    /// Its input: key=value, key:=JSON, key@file; see --help
-    #[arg(value_name = "KEY=VALUE")]
-    pub(crate) fields: Vec<String>,
-
-    /// The input as JSON: a file's name, @file, - for stdin, or the JSON itself; fields are added to it
-    #[arg(long, value_name = "JSON")]
-    pub(crate) input: Option<String>,
-
-    /// Write what comes to this new file too: raw bytes as they are, events as lines of JSON
-    #[arg(long, value_name = "FILE")]
-    pub(crate) out: Option<PathBuf>,
-
-    /// Give up after this time, such as 90s, 10m or 2h [default: 61m]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub(crate) deadline: Option<Duration>,
-
-    /// Give up when nothing comes for so long once the stream has begun [default: the deadline alone]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub(crate) idle_timeout: Option<Duration>,
-
-    /// The HTTP method; a GET carries no input but --query
-    #[arg(long, value_name = "NAME", default_value = "POST")]
-    pub(crate) method: http::Method,
-
-    /// Add a parameter to the query
-    #[arg(long = "query", value_name = "NAME=VALUE", value_parser = pair)]
-    pub(crate) query: Vec<(String, String)>,
-
-    #[command(flatten)]
-    pub(crate) platform: Platform,
-
-    /// Send a header of your own; not for secrets, flags are visible to other users
-    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
-    pub(crate) headers: Vec<(String, String)>,
 }
 
 /// Flags of `realtime`.
@@ -288,61 +231,6 @@ pub(crate) struct TokenFlags {
     /// How long it is valid, in whole seconds
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "120s")]
     pub(crate) duration: Duration,
-}
-
-/// Flags of `submit`.
-#[derive(Debug, Args)]
-#[command(after_long_help = input::HELP, after_help = SEE_MORE)]
-pub(crate) struct Submit {
-    #[command(flatten)]
-    pub(crate) call: Call,
-}
-
-/// What run and submit send.
-#[derive(Debug, Args)]
-pub(crate) struct Call {
-    /// The model, such as fal-ai/flux/dev
-    pub(crate) endpoint: String,
-
-    /// Its input: key=value, key:=JSON, key@file; see --help
-    #[arg(value_name = "KEY=VALUE")]
-    pub(crate) fields: Vec<String>,
-
-    /// The input as JSON: a file's name, @file, - for stdin, or the JSON itself; fields are added to it
-    #[arg(long, value_name = "JSON")]
-    pub(crate) input: Option<String>,
-
-    /// `low` waits behind every other request of the model
-    #[arg(long, value_name = "WHICH")]
-    pub(crate) priority: Option<Priority>,
-
-    /// Prefer runners that advertise this hint
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) hint: Option<String>,
-
-    /// Fail if no runner has started by then; the run itself is not bounded
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub(crate) start_timeout: Option<Duration>,
-
-    /// Have the service call this address on completion
-    #[arg(long, value_name = "URL")]
-    pub(crate) webhook: Option<String>,
-
-    /// Have the platform repeat nothing when an attempt fails
-    #[arg(long, conflicts_with = "retries")]
-    pub(crate) no_retry: bool,
-
-    /// Have the platform repeat so often: server_error=N, timeout=N or connection_error=N, up to 10; for apps
-    /// of your own
-    #[arg(long = "retry", value_name = "WHEN=N", value_parser = budget)]
-    pub(crate) retries: Vec<(String, u8)>,
-
-    #[command(flatten)]
-    pub(crate) platform: Platform,
-
-    /// Send a header of your own; not for secrets, flags are visible to other users
-    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
-    pub(crate) headers: Vec<(String, String)>,
 }
 
 /// Flags of `status`.
@@ -429,6 +317,10 @@ impl ModelStatus {
 pub(crate) struct SchemaFlags {
     /// The model, such as fal-ai/flux/dev
     pub(crate) endpoint: String,
+
+    /// Take the document from this file or folder, not from the service [env: FAL_SCHEMA]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) schema: Option<PathBuf>,
 }
 
 /// Flags of `pricing`.
@@ -551,43 +443,6 @@ pub(crate) struct Upload {
     /// Go on with the upload that this file tells of, and keep there what it takes to go on again; one file
     #[arg(long, value_name = "STATE")]
     pub(crate) resume: Option<PathBuf>,
-}
-
-/// What a run over a WebSocket cannot carry, or has no queue for.
-const NOT_OVER_WS: [&str; 15] = [
-    "direct",
-    "priority",
-    "hint",
-    "start_timeout",
-    "webhook",
-    "no_retry",
-    "retries",
-    "poll",
-    "no_logs",
-    "store_io",
-    "expires",
-    "acl",
-    "no_fallback",
-    "tags",
-    "headers",
-];
-
-/// What becomes of a job at the deadline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum OnDeadline {
-    /// The service is asked to cancel it
-    Cancel,
-    /// It goes on; its handle is printed
-    Leave,
-}
-
-/// Order among the waiting jobs of a model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Priority {
-    /// The default of the service
-    Normal,
-    /// Behind every other
-    Low,
 }
 
 /// Reads `200ms`, `1.5s`, `10m`, `2h`.

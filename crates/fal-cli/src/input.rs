@@ -11,9 +11,7 @@ use crate::args::{Field, FileArg, Tree};
 use crate::problem::Problem;
 
 /// Reads the whole input. Every file that it names exists and can be read.
-pub(crate) fn read(input: Option<&str>, fields: &[String]) -> Result<Input, Problem> {
-    let fields: Result<Vec<Field>, String> = fields.iter().map(|text| Field::parse(text)).collect();
-    let fields = fields.map_err(Problem::usage)?;
+pub(crate) fn read(input: Option<&str>, fields: Vec<Field>) -> Result<Input, Problem> {
     let base = input.map(read_json).transpose()?;
     let tree = Tree::build(base, fields).map_err(Problem::usage)?;
     let readers_of_stdin = usize::from(input.is_some_and(|text| text == "-" || text == "@-"))
@@ -155,6 +153,8 @@ const EXCERPT_CHARS_MAX: usize = 60;
 pub(crate) const HELP: &str = "\
 Input, in this order:
   --input FILE          a JSON file; also @FILE, - for stdin, or the JSON itself
+  --num-images 2        the model's own inputs as flags: `fal-cli run MODEL --help` lists them with types,
+                        defaults and limits; --no-x for booleans, repeated for lists, @file for media
   key=value             JSON if it is JSON (7, true, \"2024\", [1,2]), else text
   key:=JSON             must be JSON: a slip is told instead of being sent as text
   key@file              the file is uploaded and its address put here; key@- is stdin;
@@ -168,7 +168,10 @@ Examples:
   fal-cli run fal-ai/flux-pro/kontext/multi prompt='both' image_urls[]@a.png image_urls[]@b.png
   echo '{\"prompt\":\"a cat\"}' | fal-cli run fal-ai/flux/dev --input - -r | jq -r .images[0].url
 
-Every file and --out are checked before anything is submitted. `fal-cli --help` explains the
+Every file and --out are checked before anything is submitted, and so is the input by the model's
+document, which comes from the service, from --schema PATH or from FAL_SCHEMA: a document, a dump of
+the catalogue or a folder of them. Without a document flags are taken by their looks, and nothing is
+checked but by the model; --no-check asks for that. `fal-cli --help` explains the
 output and the exit codes.";
 
 #[cfg(test)]
@@ -178,7 +181,7 @@ mod tests {
 
     #[test]
     fn bad_json_is_told_with_its_place() {
-        let problem = read(Some("{\"prompt\": \"a\",\n \"seed\": 1 2}"), &[]).unwrap_err();
+        let problem = read(Some("{\"prompt\": \"a\",\n \"seed\": 1 2}"), Vec::new()).unwrap_err();
         assert_eq!(problem.exit, Exit::Usage);
         assert!(problem.message.contains("line 2 column 12"), "{}", problem.message);
         assert!(problem.hints[0].ends_with("\"seed\": 1 2"), "{:?}", problem.hints);
@@ -186,18 +189,18 @@ mod tests {
 
     #[test]
     fn missing_files_and_folders_are_told_with_their_field() {
-        let field = |path: &str| vec![format!("image_url@{path}")];
-        let problem = read(None, &field("/nowhere/x.png")).unwrap_err();
+        let field = |path: &str| vec![Field::parse(&format!("image_url@{path}")).unwrap()];
+        let problem = read(None, field("/nowhere/x.png")).unwrap_err();
         assert_eq!(problem.exit, Exit::File);
         assert!(problem.message.contains("(for image_url)"), "{}", problem.message);
-        let folder = read(None, &field(env!("CARGO_MANIFEST_DIR"))).unwrap_err();
+        let folder = read(None, field(env!("CARGO_MANIFEST_DIR"))).unwrap_err();
         assert!(folder.message.contains("folder"), "{}", folder.message);
     }
 
     #[test]
     fn stdin_is_read_once() {
-        let fields = ["a@-".to_owned(), "b@-".to_owned()];
-        let problem = read(None, &fields).unwrap_err();
+        let fields = ["a@-", "b@-"].map(|text| Field::parse(text).unwrap());
+        let problem = read(None, fields.into()).unwrap_err();
         assert!(problem.message.contains("stdin"), "{}", problem.message);
     }
 }

@@ -1,6 +1,7 @@
 //! What went wrong, as people and programs are told.
 
 use fal_client::FailureKind;
+use fal_client::model::Review;
 use fal_client::{Aftermath, CancelOutcome, Error, ErrorKind, FieldError, Handle};
 
 use crate::exit::Exit;
@@ -38,7 +39,9 @@ impl Problem {
     /// What the client said, with what can be done about it.
     pub(crate) fn of(error: Error, global: &Global) -> Self {
         let mut problem = Self::new(Exit::of(&error), error.to_string());
-        if error.fields().len() > 1 {
+        if let Error::Check(check) = &error {
+            problem.message = format!("the input does not fit {}", check.endpoint());
+        } else if error.fields().len() > 1 {
             // Each stands on its own line below.
             let status = error.status().map(|status| format!("{status}: ")).unwrap_or_default();
             let request = error.request_id().map(|id| format!(" (request {id})"));
@@ -66,6 +69,20 @@ impl Problem {
     /// The job that it is about.
     pub(crate) fn handle(&self) -> Option<&Handle> {
         self.handle.as_deref().or_else(|| self.error.as_ref()?.handle())
+    }
+
+    /// What a check by the model's document found.
+    pub(crate) fn review(&self) -> Option<&Review> {
+        match self.error.as_deref() {
+            Some(Error::Check(check)) => Some(check.review()),
+            _ => None,
+        }
+    }
+
+    /// The same, a line for each.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let review = self.review().map(ToString::to_string).unwrap_or_default();
+        review.lines().map(str::to_owned).collect()
     }
 
     /// The problems of the input, if the model named some.

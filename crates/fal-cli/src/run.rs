@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use crate::connect;
 use crate::exit::Exit;
 use crate::flags::{Call, Global, OnDeadline, Priority, Run, Submit};
-use crate::input;
+use crate::given;
 use crate::job_name;
 use crate::problem::Problem;
 use crate::save;
@@ -53,12 +53,12 @@ pub(crate) enum OnStop {
     Drop,
 }
 
-pub(crate) async fn run(global: &Global, flags: Run, show: &mut Show) -> Result<Exit, Problem> {
-    let input = input::read(flags.call.input.as_deref(), &flags.call.fields)?;
+pub(crate) async fn run(global: &Global, mut flags: Run, show: &mut Show) -> Result<Exit, Problem> {
     if let Some(dir) = &flags.out {
         save::prepare(dir)?;
     }
     let client = connect::client(global)?;
+    let input = given::read(global, &mut flags.call.given, "run", show).await?;
     let mut signals = Signals::new()?;
     let output = if flags.direct {
         direct(&client, input, &flags, global, &mut signals, show).await?
@@ -83,11 +83,11 @@ pub(crate) async fn run(global: &Global, flags: Run, show: &mut Show) -> Result<
 
 pub(crate) async fn submit(
     global: &Global,
-    flags: Submit,
+    mut flags: Submit,
     show: &mut Show,
 ) -> Result<Exit, Problem> {
-    let input = input::read(flags.call.input.as_deref(), &flags.call.fields)?;
     let client = connect::client(global)?;
+    let input = given::read(global, &mut flags.call.given, "submit", show).await?;
     let mut signals = Signals::new()?;
     // A subscription that is dropped after its first event has done nothing but submit, and until then
     // it knows how to cancel.
@@ -215,7 +215,7 @@ pub(crate) fn left(handle: Option<&Handle>, global: &Global) -> Problem {
 
 /// A job of the queue as the flags describe it.
 fn queued(client: &Client, input: Input, call: &Call) -> Subscribe {
-    let mut job = client.subscribe(&call.endpoint).input(input);
+    let mut job = client.subscribe(&call.given.endpoint).input(input);
     if let Some(priority) = call.priority {
         job = job.priority(match priority {
             Priority::Normal => fal_client::Priority::Normal,
@@ -261,7 +261,7 @@ async fn direct(
 ) -> Result<Output, Problem> {
     let call = &flags.call;
     let (on_update, events) = updates();
-    let mut run = client.run(&call.endpoint).input(input).on_update(on_update);
+    let mut run = client.run(&call.given.endpoint).input(input).on_update(on_update);
     if let Some(hint) = &call.hint {
         run = run.hint(hint);
     }
@@ -289,7 +289,7 @@ async fn over_socket(
     show: &mut Show,
 ) -> Result<Output, Problem> {
     let (on_update, events) = updates();
-    let mut run = client.ws(&flags.call.endpoint).on_update(on_update);
+    let mut run = client.ws(&flags.call.given.endpoint).on_update(on_update);
     if let Some(deadline) = flags.deadline {
         run = run.deadline(deadline);
     }

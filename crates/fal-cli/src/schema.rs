@@ -1,6 +1,5 @@
 //! `schema`: what a model takes and gives.
 
-use fal_client::platform::Document;
 use fal_protocol::schema::{Field, ModelSchema, Schema};
 use serde_json::Value;
 
@@ -18,6 +17,13 @@ pub(crate) async fn schema(
     show: &mut Show,
 ) -> Result<Exit, Problem> {
     let client = connect::open_client(global)?;
+    let path = flags.schema.or_else(connect::schema_path);
+    if let Some(path) = path {
+        let model = client.model(&flags.endpoint).at(path).await;
+        let model = model.map_err(|error| Problem::of(error, global))?;
+        tell(&flags.endpoint, model.document(), model.schema(), show);
+        return Ok(Exit::Ok);
+    }
     show.doing("asking for the model's document");
     let model = client.platform().model(&flags.endpoint, true).await;
     let model = model.map_err(|error| Problem::of(error, global))?;
@@ -32,7 +38,7 @@ pub(crate) async fn schema(
         None => return Err(no_document(endpoint, "it sent none")),
     };
     let schema = document.schema().map_err(|error| no_document(endpoint, &error.to_string()))?;
-    tell(endpoint, &document, &schema, show);
+    tell(endpoint, document.as_str(), &schema, show);
     Ok(Exit::Ok)
 }
 
@@ -40,10 +46,10 @@ fn no_document(endpoint: &str, why: &str) -> Problem {
     Problem::new(Exit::Failed, format!("the service has no document of {endpoint}: {why}"))
 }
 
-fn tell(endpoint: &str, document: &Document, schema: &ModelSchema, show: &mut Show) {
+fn tell(endpoint: &str, document: &str, schema: &ModelSchema, show: &mut Show) {
     let line = show.new_line("result").with("endpoint_id", endpoint);
-    let line = line.raw("document", &json::compact(document.as_str()));
-    show.answer(line, &explain(endpoint, schema), document.as_str());
+    let line = line.raw("document", &json::compact(document));
+    show.answer(line, &explain(endpoint, schema), document);
 }
 
 /// The document in words.

@@ -335,6 +335,12 @@ impl Show {
         }
     }
 
+    /// Help, as text whatever the flags say.
+    pub(crate) fn help(&mut self, text: &str) {
+        self.clear();
+        self.write(&words::clean(text));
+    }
+
     /// Why the command fails. The last thing that is told.
     pub(crate) fn problem(&mut self, problem: &Problem) {
         self.clear();
@@ -342,11 +348,14 @@ impl Show {
         self.line(line);
         let mut text =
             format!("{} {}", words::label("error:", words::RED), words::clean(&problem.message));
-        if problem.fields().len() > 1 {
+        if problem.review().is_none() && problem.fields().len() > 1 {
             for field in problem.fields() {
                 text.push_str("\n  ");
                 text.push_str(&words::clean(&field.to_string()));
             }
+        }
+        for line in problem.lines() {
+            text.push_str(&format!("\n  {}", words::clean(&line)));
         }
         if let Some(handle) = problem.handle() {
             text.push_str(&format!("\n  job: {handle}"));

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::connect;
 use crate::exit::Exit;
 use crate::flags::{Global, Stream};
-use crate::input;
+use crate::given;
 use crate::problem::Problem;
 use crate::run::with_platform;
 use crate::save;
@@ -19,15 +19,17 @@ use crate::signals::Signals;
 
 pub(crate) async fn stream(
     global: &Global,
-    flags: Stream,
+    mut flags: Stream,
     show: &mut Show,
 ) -> Result<Exit, Problem> {
-    let input = input::read(flags.input.as_deref(), &flags.fields)?;
+    // A GET carries no input that a document speaks of.
+    flags.given.no_check |= flags.method.is_safe();
     // What cannot be saved is better not paid for.
     let mut sink = flags.out.map(Sink::create).transpose()?;
     let client = connect::client(global)?;
+    let input = given::read(global, &mut flags.given, "stream", show).await?;
     let mut signals = Signals::new()?;
-    let mut call = client.stream(&flags.endpoint).input(input);
+    let mut call = client.stream(&flags.given.endpoint).input(input);
     if let Some(deadline) = flags.deadline {
         call = call.deadline(deadline);
     }
@@ -43,7 +45,7 @@ pub(crate) async fn stream(
     }
     show.doing("streaming");
     let mut stream = call.start();
-    let mut workflow = is_workflow(&flags.endpoint).then(Workflow::default);
+    let mut workflow = is_workflow(&flags.given.endpoint).then(Workflow::default);
     let (mut items, mut bytes) = (0_u64, 0);
     loop {
         let item = tokio::select! {

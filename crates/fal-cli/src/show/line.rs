@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use fal_client::Event;
+use fal_client::model::Finding;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -94,16 +95,27 @@ pub(crate) fn of(event: &Event, began: Instant) -> Option<Line> {
     })
 }
 
+/// What a check found, as a program reads it.
+fn of_finding(finding: &Finding) -> Value {
+    json!({
+        "path": finding.path, "message": finding.message, "type": finding.kind.error_type(),
+        "allowed": finding.allowed, "suggestion": finding.suggestion,
+    })
+}
+
 /// The last line of a command that fails.
 pub(super) fn of_problem(problem: &Problem, began: Instant) -> Line {
     let error = problem.error.as_deref();
-    let fields: Vec<Value> = problem
-        .fields()
-        .iter()
-        .map(|field| {
-            json!({ "path": field.path(), "message": field.message, "type": field.error_type.as_str() })
-        })
-        .collect();
+    let fields: Vec<Value> = match problem.review() {
+        Some(review) => review.problems.iter().map(of_finding).collect(),
+        None => problem
+            .fields()
+            .iter()
+            .map(|field| {
+                json!({ "path": field.path(), "message": field.message, "type": field.error_type.as_str() })
+            })
+            .collect(),
+    };
     let request_id =
         error.and_then(|error| error.request_id()).or_else(|| Some(&problem.handle()?.request_id));
     Line::new("error", began)

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod demo;
+mod inputs;
 mod jobs;
 mod listen;
 mod platform;

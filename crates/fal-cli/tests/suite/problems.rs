@@ -43,7 +43,9 @@ async fn keys_that_are_missing_malformed_or_wrong() {
 async fn refused_inputs_name_every_field() {
     let mock = MockFal::builder().instant().start().await.unwrap();
     let mut command = fal_cli(&mock.url());
-    let said = Said::of(command.args(["run", "fal-ai/controlnet-ip-adapter", "seed=x"])).expect(4);
+    let said =
+        Said::of(command.args(["run", "fal-ai/controlnet-ip-adapter", "seed=x", "--no-check"]))
+            .expect(4);
     let error = said.last("error");
     assert_eq!((&error["kind"], &error["status"]), (&"refused".into(), &422.into()));
     let paths: Vec<&str> =

@@ -57,7 +57,7 @@ async fn refused_inputs_are_told_as_those_of_a_direct_run() {
     let mock = MockFal::builder().instant().start().await.unwrap();
     let run = |way: &str| {
         let mut command = fal_cli(&mock.url());
-        command.args(["run", way, "fal-ai/controlnet-ip-adapter", "seed=x"]);
+        command.args(["run", way, "fal-ai/controlnet-ip-adapter", "seed=x", "--no-check"]);
         let said = Said::of(&mut command).expect(4);
         assert!(said.stderr.contains("\n  seed: "), "{}", said.stderr);
         assert_eq!(said.errors(), 1, "{}", said.stderr);

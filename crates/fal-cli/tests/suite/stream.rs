@@ -35,7 +35,9 @@ async fn failures_have_the_exit_codes_of_all_commands() {
     // What was written just before a cut may be lost with it, so there is time between them.
     let run_time = std::time::Duration::from_millis(200);
     let mock = MockFal::builder().run_time(run_time).start().await.unwrap();
-    let stream = |more: &str| Said::of(fal_cli(&mock.url()).args(["stream", "acme/app", more]));
+    let stream = |more: &str| {
+        Said::of(fal_cli(&mock.url()).args(["stream", "acme/app", "--no-check", more]))
+    };
     stream("seed=x").expect(4);
     mock.control(Control::BreakNextStream(StreamFailure::Cut));
     let said = stream("seed=1").expect(6);

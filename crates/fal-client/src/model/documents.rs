@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use fal_protocol::EndpointId;
-use fal_protocol::schema::{ModelSchema, SchemaError, parse_dump};
+use fal_protocol::schema::ModelSchema;
+use serde_json::Value;
 
 use super::Model;
 use crate::client::Client;
@@ -130,10 +131,13 @@ async fn ask(client: &Client, endpoint: EndpointId, deadline: Duration) -> Resul
         None => Err("the service knows no such model".to_owned()),
         Some(None) => Err("the service sent none".to_owned()),
         Some(Some(Err(error))) => Err(error.to_string()),
-        Some(Some(Ok(document))) => document.schema().map_err(|error| error.to_string()),
+        Some(Some(Ok(document))) => match document.schema() {
+            Ok(schema) => Ok((schema, document.as_str().into())),
+            Err(error) => Err(error.to_string()),
+        },
     };
-    let schema = schema.map_err(|problem| Error::document(&endpoint, problem))?;
-    Ok(Model::new(endpoint, schema))
+    let (schema, document) = schema.map_err(|problem| Error::document(&endpoint, problem))?;
+    Ok(Model::new(endpoint, schema, document))
 }
 
 /// Reads from disk, away from the threads that must not wait.
@@ -146,10 +150,10 @@ fn read_path(endpoint: EndpointId, path: &Path) -> Result<Model, Error> {
     let kind = fs::metadata(path).map_err(|error| Error::file(path, error))?;
     let model = |file: &Path| {
         let bytes = read_file(file).map_err(|error| Error::file(file, error))?;
-        let schema = read(&endpoint, &bytes).map_err(|problem| {
+        let (schema, document) = read(&endpoint, &bytes).map_err(|problem| {
             Error::document(&endpoint, format!("{}: {problem}", file.display()))
         })?;
-        Ok(Model::new(endpoint.clone(), schema))
+        Ok(Model::new(endpoint.clone(), schema, document))
     };
     if !kind.is_dir() {
         return model(path);
@@ -173,8 +177,8 @@ fn read_path(endpoint: EndpointId, path: &Path) -> Result<Model, Error> {
         // A file that is something else is no reason to refuse the one that is looked for.
         let Ok(bytes) = read_file(&file) else { continue };
         let names_it = std::str::from_utf8(&bytes).is_ok_and(|text| text.contains(id));
-        if names_it && let Ok(schema) = read(&endpoint, &bytes) {
-            return Ok(Model::new(endpoint, schema));
+        if names_it && let Ok((schema, document)) = read(&endpoint, &bytes) {
+            return Ok(Model::new(endpoint, schema, document));
         }
     }
     let problem = format!("there is none in {}", path.display());
@@ -192,21 +196,22 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The schema of one endpoint in a document, or in a dump of many.
-pub(super) fn read(endpoint: &EndpointId, bytes: &[u8]) -> Result<ModelSchema, String> {
-    let is_it = |id: Option<&str>| id.is_none_or(|id| id == endpoint.as_str());
-    match ModelSchema::parse(bytes) {
-        Ok(schema) if is_it(schema.endpoint_id()) => Ok(schema),
-        Ok(schema) => Err(format!("it is of {}", schema.endpoint_id().unwrap_or("another model"))),
-        Err(SchemaError::NotOneModel { count }) => {
-            let entries = parse_dump(bytes).map_err(|error| error.to_string())?;
-            let mut entries = entries.into_iter();
-            let found =
-                entries.find(|entry| entry.endpoint_id.as_deref() == Some(endpoint.as_str()));
-            let entry = found.ok_or_else(|| format!("it is not among the {count} models there"))?;
-            entry.model.map_err(|error| error.to_string())
+/// The schema of one endpoint in a document or in a dump of many, and its document as text.
+pub(super) fn read(endpoint: &EndpointId, bytes: &[u8]) -> Result<(ModelSchema, Box<str>), String> {
+    let json: Value = serde_json::from_slice(bytes).map_err(|error| format!("no JSON: {error}"))?;
+    let document = match json.get("models").and_then(Value::as_array) {
+        None => &json,
+        Some(models) => {
+            let is_it = |model: &&Value| model["endpoint_id"] == endpoint.as_str();
+            let entry = models.iter().find(is_it);
+            let found = entry.and_then(|entry| entry.get("openapi"));
+            found.ok_or_else(|| format!("it is not among the {} models there", models.len()))?
         }
-        Err(error) => Err(error.to_string()),
+    };
+    let schema = ModelSchema::from_value(document).map_err(|error| error.to_string())?;
+    match schema.endpoint_id() {
+        Some(other) if other != endpoint.as_str() => Err(format!("it is of {other}")),
+        _ => Ok((schema, document.to_string().into())),
     }
 }
 

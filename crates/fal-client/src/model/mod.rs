@@ -64,6 +64,7 @@ pub struct Model {
 struct Inner {
     endpoint: EndpointId,
     schema: ModelSchema,
+    document: Box<str>,
 }
 
 impl Model {
@@ -76,13 +77,13 @@ impl Model {
     /// [`ErrorKind::Input`]: crate::ErrorKind::Input
     pub fn parse(endpoint: impl AsRef<str>, document: &[u8]) -> Result<Self, Error> {
         let endpoint = EndpointId::parse(endpoint.as_ref())?;
-        let schema = documents::read(&endpoint, document)
+        let (schema, document) = documents::read(&endpoint, document)
             .map_err(|problem| Error::document(&endpoint, problem))?;
-        Ok(Self::new(endpoint, schema))
+        Ok(Self::new(endpoint, schema, document))
     }
 
-    pub(crate) fn new(endpoint: EndpointId, schema: ModelSchema) -> Self {
-        Self { inner: Arc::new(Inner { endpoint, schema }), mode: Mode::AsFal }
+    fn new(endpoint: EndpointId, schema: ModelSchema, document: Box<str>) -> Self {
+        Self { inner: Arc::new(Inner { endpoint, schema, document }), mode: Mode::AsFal }
     }
 
     /// The same with another closeness of checks. Default: [`Mode::AsFal`], what the service itself does.
@@ -105,6 +106,12 @@ impl Model {
     #[must_use]
     pub fn schema(&self) -> &ModelSchema {
         &self.inner.schema
+    }
+
+    /// The document itself: OpenAPI, as JSON.
+    #[must_use]
+    pub fn document(&self) -> &str {
+        &self.inner.document
     }
 }
 

@@ -54,6 +54,7 @@ mod words;
 
 pub use defect::{Defect, DefectKind};
 pub use model::{Dialect, Field, ModelSchema, NumberBounds, Rest, Schema, SizeBounds, Types};
+pub use nearest::nearest_name;
 pub use parse::{
     DEFECTS_MAX, DumpEntry, NODES_MAX, SCHEMA_DEPTH_MAX, SchemaError, TEXT_BYTES_MAX, parse_dump,
 };

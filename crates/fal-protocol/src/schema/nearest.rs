@@ -6,10 +6,8 @@ use serde_json::Value;
 ///
 /// Near are: the same letters in another case or with other separators (`numImages`, `num-images`), a slip or
 /// two (`promt`), and a name with words more or less (`steps` for `num_inference_steps`).
-pub(super) fn nearest_name<'a>(
-    name: &str,
-    known: impl Iterator<Item = &'a str>,
-) -> Option<&'a str> {
+#[must_use]
+pub fn nearest_name<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let name = flat(name)?;
     let rated = known.filter_map(|known| Some((rate(&name, &flat(known)?)?, known)));
     rated.min_by_key(|(rate, _)| *rate).map(|(_, known)| known)
