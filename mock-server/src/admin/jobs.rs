@@ -142,7 +142,7 @@ pub(super) fn unknown(id: &str) -> Problem {
     Problem::missing(format!("there is no job {id}: it was never there, or its time is over"))
 }
 
-fn show_row(row: &JobRow) -> Value {
+pub(super) fn show_row(row: &JobRow) -> Value {
     json!({
         "request_id": row.request_id.to_string(),
         "endpoint": row.endpoint,

@@ -7,6 +7,7 @@
 
 mod clock;
 mod document;
+mod events;
 mod guard;
 mod har;
 mod jobs;
@@ -28,12 +29,13 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::http::Shared;
-use crate::model::{Door, Model, TenantId, parameters};
+use crate::http::{Body, Listener, Shared};
+use crate::model::{Door, Head, Model, Piece, TenantId, parameters};
 use crate::world::World;
 
 use routes::ROUTES;
 
+pub(crate) use events::event;
 pub(crate) use guard::refusal;
 pub(crate) use metrics::metrics;
 pub(crate) use problem::Problem;
@@ -78,13 +80,19 @@ pub(super) enum Reply {
     Json(Value),
     Created(Value),
     Document(&'static str, Bytes),
+    /// A file of somebody's.
+    File(Head, Vec<Piece>),
+    Events(Listener),
     Nothing,
 }
 
 /// One call.
 pub(super) struct Call<'a> {
     shared: &'a Arc<Shared>,
+    method: &'a Method,
     tenant: TenantId,
+    /// Whether it says whom it is about.
+    names_tenant: bool,
     /// What stands for the names in the path, in their order.
     segments: Vec<&'a str>,
     query: &'a str,
@@ -148,17 +156,20 @@ pub(crate) async fn answer(
     query: Option<&str>,
     headers: &HeaderMap,
     body: &[u8],
-) -> Response<Bytes> {
+) -> Response<Body> {
     if path == METRICS {
         return text(metrics(shared));
     }
     let result = match find(method, path) {
         Ok((route, segments)) => {
             let query = query.unwrap_or_default();
-            let mut call = Call { shared, tenant: TenantId::FIRST, segments, query, headers, body };
+            let (tenant, names_tenant) = (TenantId::FIRST, false);
+            let mut call =
+                Call { shared, method, tenant, names_tenant, segments, query, headers, body };
             match tenant_of(&call) {
                 Ok(tenant) => {
-                    call.tenant = tenant;
+                    call.names_tenant = tenant.is_some();
+                    call.tenant = tenant.unwrap_or_default();
                     match route.handler {
                         Handler::Now(handler) => handler(&call),
                         Handler::Later(handler) => handler(&call).await,
@@ -173,14 +184,14 @@ pub(crate) async fn answer(
 }
 
 /// Whom a call is about.
-fn tenant_of(call: &Call<'_>) -> Result<TenantId, Problem> {
+fn tenant_of(call: &Call<'_>) -> Result<Option<TenantId>, Problem> {
     let by_name = call.parameter("tenant");
     let key = call.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let key = key.and_then(|value| value.split_once(' ')).map(|(_, key)| key.trim());
     call.shared.with_worlds(TenantId::FIRST, |worlds, _| match (by_name, key) {
-        (Some(name), _) => worlds.by_name(&name).ok_or_else(|| tenants::unknown(&name)),
-        (None, Some(key)) => Ok(worlds.by_key(key).unwrap_or_default()),
-        (None, None) => Ok(TenantId::FIRST),
+        (Some(name), _) => worlds.by_name(&name).map(Some).ok_or_else(|| tenants::unknown(&name)),
+        (None, Some(key)) => Ok(Some(worlds.by_key(key).unwrap_or_default())),
+        (None, None) => Ok(None),
     })
 }
 
@@ -218,18 +229,28 @@ fn captures<'a>(pattern: &str, path: &'a str) -> Option<Vec<&'a str>> {
     segments.next().is_none().then_some(found)
 }
 
-fn render(result: Result<Reply, Problem>) -> Response<Bytes> {
+fn render(result: Result<Reply, Problem>) -> Response<Body> {
+    let whole = |text: String| Body::whole(text.into());
     let (status, content_type, body) = match result {
-        Ok(Reply::Json(value)) => (StatusCode::OK, JSON, value.to_string().into()),
-        Ok(Reply::Created(value)) => (StatusCode::CREATED, JSON, value.to_string().into()),
-        Ok(Reply::Document(content_type, bytes)) => (StatusCode::OK, content_type, bytes),
+        Ok(Reply::Json(value)) => (StatusCode::OK, JSON, whole(value.to_string())),
+        Ok(Reply::Created(value)) => (StatusCode::CREATED, JSON, whole(value.to_string())),
+        Ok(Reply::Document(content_type, bytes)) => {
+            (StatusCode::OK, content_type, Body::whole(bytes))
+        }
+        Ok(Reply::File(mut head, pieces)) => {
+            isolate(head.headers_mut());
+            return head.map(|()| Body::pieces(pieces));
+        }
+        Ok(Reply::Events(listener)) => {
+            (StatusCode::OK, "text/event-stream", Body::Listening(listener))
+        }
         Ok(Reply::Nothing) => {
-            let mut response = Response::new(Bytes::new());
+            let mut response = Response::new(Body::whole(Bytes::new()));
             *response.status_mut() = StatusCode::NO_CONTENT;
             return response;
         }
         Err(problem) => {
-            let body = problem.to_json().to_string().into();
+            let body = whole(problem.to_json().to_string());
             (problem.status, "application/problem+json", body)
         }
     };
@@ -241,8 +262,8 @@ fn render(result: Result<Reply, Problem>) -> Response<Bytes> {
     response
 }
 
-fn text(text: String) -> Response<Bytes> {
-    let mut response = Response::new(text.into());
+fn text(text: String) -> Response<Body> {
+    let mut response = Response::new(Body::whole(text.into()));
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
@@ -250,6 +271,15 @@ fn text(text: String) -> Response<Bytes> {
 
 /// Where scrapers look for counts.
 const METRICS: &str = "/metrics";
+
+/// Whatever somebody has uploaded: where it is opened as a page it must not reach the control API.
+fn isolate(headers: &mut HeaderMap) {
+    let isolating =
+        HeaderValue::from_static("sandbox; default-src 'none'; style-src 'unsafe-inline'");
+    headers.insert(header::CONTENT_SECURITY_POLICY, isolating);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+}
 
 const JSON: &str = "application/json";
 

@@ -5,8 +5,10 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use super::clock::time_text;
-use super::{Call, LIMIT_MAX, Problem, Reply};
-use crate::model::{Control, DeliveryResult, DeliveryState};
+use super::{Call, JSON, LIMIT_MAX, Problem, Reply};
+use crate::model::{
+    Control, DeliveryResult, DeliveryState, DeliveryView, FileView, Model, key_set, tenant_of_file,
+};
 use crate::world::{Entry, Message};
 
 pub(super) fn list(call: &Call<'_>) -> Result<Reply, Problem> {
@@ -55,44 +57,79 @@ pub(super) fn show(call: &Call<'_>) -> Result<Reply, Problem> {
 }
 
 pub(super) fn clear(call: &Call<'_>) -> Result<Reply, Problem> {
-    call.world(|world, _| world.journal.clear())?;
+    call.world(|world, _| {
+        world.journal.clear();
+        world.tell_reset();
+    })?;
     Ok(Reply::Nothing)
 }
 
 pub(super) fn deliveries(call: &Call<'_>) -> Result<Reply, Problem> {
     let limit = limit(call)?;
     let all = call.model(|model| model.deliveries())?;
-    let show = |one: &crate::model::DeliveryView| {
-        let attempts: Vec<Value> = one
-            .attempts
-            .iter()
-            .map(|attempt| {
-                let (status, error) = match &attempt.result {
-                    Some(DeliveryResult::Answered(status)) => (Some(status.as_u16()), None),
-                    Some(DeliveryResult::Failed(why)) => (None, Some(why)),
-                    None => (None, None),
-                };
-                json!({ "at": time_text(attempt.at), "status": status, "error": error })
-            })
-            .collect();
-        let (state, why) = match &one.state {
-            DeliveryState::InFlight => ("in-flight", None),
-            DeliveryState::Resting => ("resting", None),
-            DeliveryState::Delivered => ("delivered", None),
-            DeliveryState::GivenUp => ("given-up", None),
-            DeliveryState::Refused(why) => ("refused", Some(*why)),
-        };
-        json!({
-            "request_id": one.request_id.to_string(),
-            "url": one.url,
-            "state": state,
-            "why": why,
-            "body": body_json(&one.body),
-            "attempts": attempts,
-        })
+    let show = |one: &DeliveryView| {
+        let mut row = show_delivery(one);
+        row["body"] = body_json(&one.body);
+        row
     };
     let shown: Vec<Value> = all.iter().rev().take(limit).map(show).collect();
     Ok(Reply::Json(json!({ "deliveries": shown, "total": all.len() })))
+}
+
+/// A delivery with what its receiver checks: the bytes of the body, and the headers of each attempt.
+pub(super) fn delivery(call: &Call<'_>) -> Result<Reply, Problem> {
+    let text = call.segments[0];
+    let number =
+        text.parse::<u64>().map_err(|_| Problem::missing(format!("{text:?} is no number")))?;
+    let found = call.model(|model| model.delivery(number))?;
+    let one = found.ok_or_else(|| {
+        Problem::missing(format!(
+            "there is no delivery {number}: it was never there, is forgotten, or was made anew"
+        ))
+    })?;
+    let mut body = show_delivery(&one);
+    body["body"] = body_json(&one.body);
+    body["body_text"] = String::from_utf8_lossy(&one.body).into();
+    for (shown, attempt) in body["attempts"].as_array_mut().into_iter().flatten().zip(&one.attempts)
+    {
+        shown["headers"] = one.signed(attempt).into_iter().map(|pair| json!(pair)).collect();
+    }
+    Ok(Reply::Json(body))
+}
+
+pub(super) fn show_delivery(one: &DeliveryView) -> Value {
+    let attempts: Vec<Value> = one
+        .attempts
+        .iter()
+        .map(|attempt| {
+            let (status, error) = match &attempt.result {
+                Some(DeliveryResult::Answered(status)) => (Some(status.as_u16()), None),
+                Some(DeliveryResult::Failed(why)) => (None, Some(why)),
+                None => (None, None),
+            };
+            json!({ "at": time_text(attempt.at), "status": status, "error": error })
+        })
+        .collect();
+    let (state, why) = match &one.state {
+        DeliveryState::InFlight => ("in-flight", None),
+        DeliveryState::Resting => ("resting", None),
+        DeliveryState::Delivered => ("delivered", None),
+        DeliveryState::GivenUp => ("given-up", None),
+        DeliveryState::Refused(why) => ("refused", Some(*why)),
+    };
+    json!({
+        "number": one.number,
+        "request_id": one.request_id.to_string(),
+        "url": one.url,
+        "state": state,
+        "why": why,
+        "attempts": attempts,
+    })
+}
+
+pub(super) fn keys(call: &Call<'_>) -> Result<Reply, Problem> {
+    let keys = call.model(|model| model.webhook_keys())?;
+    Ok(Reply::Document(JSON, key_set(&keys).into()))
 }
 
 pub(super) fn rotate_key(call: &Call<'_>) -> Result<Reply, Problem> {
@@ -107,21 +144,40 @@ pub(super) fn files(call: &Call<'_>) -> Result<Reply, Problem> {
     let limit = limit(call)?;
     let door = call.door();
     let files = call.model(|model| model.files(&door))?;
-    let shown: Vec<Value> = files
-        .iter()
-        .rev()
-        .take(limit)
-        .map(|file| {
-            json!({
-                "url": file.url,
-                "content_type": file.content_type,
-                "bytes": file.bytes,
-                "is_complete": file.is_complete,
-                "expires_at": file.expires_at.map(time_text),
-            })
-        })
-        .collect();
+    let shown: Vec<Value> = files.iter().rev().take(limit).map(show_file).collect();
     Ok(Reply::Json(json!({ "files": shown, "total": files.len() })))
+}
+
+pub(super) fn show_file(file: &FileView) -> Value {
+    json!({
+        "id": file.id,
+        "url": file.url,
+        "content_type": file.content_type,
+        "bytes": file.bytes,
+        "is_complete": file.is_complete,
+        "parts": file.parts.len(),
+        "expires_at": file.expires_at.map(time_text),
+    })
+}
+
+/// What is in a file. It stands in no journal, and its list of readers does not count.
+pub(super) async fn content(call: &Call<'_>) -> Result<Reply, Problem> {
+    let url = call
+        .parameter("url")
+        .ok_or_else(|| Problem::invalid("say which file: ?url=https://v3.fal.media/files/…"))?;
+    if let Some(at) = url.find("/files/") {
+        crate::http::make(call.shared, &url[at..]).await;
+    }
+    let tenant = tenant_of_file(&url).unwrap_or(call.tenant);
+    let look = |model: &mut Model| model.look(&url, call.method, call.headers);
+    let found = call.shared.with_world(tenant, |world, real| {
+        world.tick_to(real);
+        look(&mut world.model)
+    });
+    let (head, pieces) = found.flatten().ok_or_else(|| {
+        Problem::missing(format!("there is no file at {url}, or its upload is not complete"))
+    })?;
+    Ok(Reply::File(head, pieces))
 }
 
 /// How many entries a list may have.
@@ -139,7 +195,7 @@ fn read_status(text: &str) -> Result<(u16, u16), Problem> {
     }
 }
 
-fn show_row(entry: &Entry) -> Value {
+pub(super) fn show_row(entry: &Entry) -> Value {
     json!({
         "number": entry.number,
         "at": time_text(entry.at),

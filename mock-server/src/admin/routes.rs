@@ -4,8 +4,8 @@ use http::Method;
 use serde_json::json;
 
 use super::{
-    Answer, Handler, JSON, Reply, Route, clock, document, har, jobs, ledger, records, service,
-    state, tenants,
+    Answer, Handler, JSON, Reply, Route, clock, document, events, har, jobs, ledger, records,
+    service, state, tenants,
 };
 
 const LIMIT: (&str, &str) = ("limit", "How many at most, up to 10,000. Default: 100.");
@@ -52,6 +52,16 @@ pub(super) static ROUTES: &[Route] = &[
             let pem = call.shared.gate().tls().ca_pem().to_owned();
             Ok(Reply::Document(PEM, pem.into()))
         }),
+    },
+    Route {
+        method: Method::GET,
+        path: "/events",
+        summary: "What happens from now on: hello, reset, job, job-gone, request, delivery, delivery-gone, file, file-gone, clock, tenant, \
+                  tenant-ended. Last-Event-ID resumes; after reset all must be asked for. Default: of all tenants.",
+        query: &[],
+        body: None,
+        answer: Answer::Document("text/event-stream"),
+        handler: Handler::Now(events::listen),
     },
     Route {
         method: Method::GET,
@@ -314,6 +324,33 @@ pub(super) static ROUTES: &[Route] = &[
         body: None,
         answer: Answer::Nothing,
         handler: Handler::Now(records::rotate_key),
+    },
+    Route {
+        method: Method::GET,
+        path: "/webhooks/jwks.json",
+        summary: "The public keys that the tenant's deliveries are checked with, the latest first.",
+        query: &[],
+        body: None,
+        answer: Answer::Document(JSON),
+        handler: Handler::Now(records::keys),
+    },
+    Route {
+        method: Method::GET,
+        path: "/webhooks/{number}",
+        summary: "One delivery with what its receiver checks.",
+        query: &[],
+        body: None,
+        answer: Answer::Json("DeliveryDetail"),
+        handler: Handler::Now(records::delivery),
+    },
+    Route {
+        method: Method::GET,
+        path: "/files/content",
+        summary: "What is in a file, whoever may read it; no request is noted.",
+        query: &[("url", "Its address, that of the service or through any door.")],
+        body: None,
+        answer: Answer::Document("*/*"),
+        handler: Handler::Later(|call| Box::pin(records::content(call))),
     },
     Route {
         method: Method::GET,

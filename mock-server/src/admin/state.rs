@@ -14,7 +14,10 @@ pub(super) fn reset(call: &Call<'_>) -> Result<Reply, Problem> {
                 world.journal.clear();
             })?;
         }
-        "requests" => call.world(|world, _| world.journal.clear())?,
+        "requests" => call.world(|world, _| {
+            world.journal.clear();
+            world.tell_reset();
+        })?,
         "ledger" => call.model(|model| model.clear_ledger())?,
         other => {
             let detail = format!("scope must be all, requests or ledger, not {other:?}");

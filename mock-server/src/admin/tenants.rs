@@ -97,7 +97,7 @@ pub(super) fn read_time(name: &str, text: &str) -> Result<std::time::SystemTime,
     })
 }
 
-fn show_one(view: &TenantView) -> Value {
+pub(super) fn show_one(view: &TenantView) -> Value {
     json!({
         "name": view.name,
         "jobs": view.jobs,

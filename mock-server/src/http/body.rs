@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::Cut;
+use super::events::Listener;
 use super::pieces::Pieces;
 use super::shared::Presence;
 use crate::model;
@@ -30,6 +31,8 @@ pub(crate) enum Body {
     },
     /// The answer of another server, passed on.
     Passed(Box<Passed>),
+    /// What happens in the mock, for ever.
+    Listening(Listener),
 }
 
 /// The body of another server's answer, with the connection that it comes by.
@@ -70,6 +73,9 @@ impl http_body::Body for Body {
             Self::Pieces(pieces) => {
                 pieces.poll_next(cx).map(|next| next.map(|bytes| bytes.map(Frame::data)))
             }
+            Self::Listening(listener) => {
+                listener.poll_read(cx).map(|bytes| Some(Ok(Frame::data(bytes))))
+            }
             Self::Passed(passed) => Pin::new(&mut passed.body)
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(|_| Cut))),
@@ -96,6 +102,7 @@ impl http_body::Body for Body {
             Self::Whole(bytes) => bytes.is_none(),
             Self::Pieces(pieces) => pieces.left() == 0,
             Self::Events { ended, .. } => *ended,
+            Self::Listening(_) => false,
             Self::Passed(passed) => passed.body.is_end_stream(),
         }
     }
@@ -106,7 +113,7 @@ impl http_body::Body for Body {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Self::Pieces(pieces) => SizeHint::with_exact(pieces.left()),
-            Self::Events { .. } => SizeHint::default(),
+            Self::Events { .. } | Self::Listening(_) => SizeHint::default(),
             Self::Passed(passed) => passed.body.size_hint(),
         }
     }

@@ -6,10 +6,12 @@
 mod accept;
 mod body;
 mod deliver;
+mod events;
 mod gate;
 mod pass;
 mod pieces;
 mod receive;
+mod ring;
 mod shared;
 mod spool;
 mod websocket;
@@ -33,8 +35,9 @@ use crate::model::{self, Host};
 use crate::render;
 
 use accept::{After, connection, tunnel};
-use body::Body;
+pub(crate) use body::Body;
 pub(crate) use deliver::deliver_all;
+pub(crate) use events::{LISTENERS_MAX, Listener};
 pub(crate) use gate::Gate;
 pub use gate::Refused;
 use receive::{Received, collect, receive};
@@ -190,7 +193,7 @@ async fn respond(
 
 /// Encodes the file that a download is about to ask for: that takes milliseconds, and others would wait
 /// for the lock meanwhile.
-async fn make(shared: &Arc<Shared>, path: &str) {
+pub(crate) async fn make(shared: &Arc<Shared>, path: &str) {
     let tenant = model::tenant_of_file(path).unwrap_or_default();
     let unmade = shared.with_world(tenant, |world, _| world.model.unmade(path)).flatten();
     let Some((key, media)) = unmade else { return };
@@ -224,8 +227,7 @@ async fn control(
     };
     let uri = &parts.uri;
     let (path, query) = (uri.path(), uri.query());
-    let answer = admin::answer(shared, &parts.method, path, query, &parts.headers, &body).await;
-    Ok(answer.map(Body::whole))
+    Ok(admin::answer(shared, &parts.method, path, query, &parts.headers, &body).await)
 }
 
 /// The answer to what is for somebody else.

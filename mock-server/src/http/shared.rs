@@ -12,11 +12,12 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use super::Cut;
 use super::body::{Body, Piece};
 use super::deliver::Letter;
+use super::events::{Events, Listener};
 use super::gate::Gate;
 use super::spool::Spool;
 use super::websocket::Said;
 use crate::model::{
-    Control, DeliveryResult, Frame, Head, Model, Output, Request, Response, TenantId,
+    Control, DeliveryResult, Door, Frame, Head, Model, Output, Request, Response, TenantId,
 };
 use crate::world::{Settings, Start, TenantError, World, Worlds};
 
@@ -53,6 +54,12 @@ struct State {
     post: mpsc::UnboundedSender<Letter>,
     /// When the timer wakes by itself.
     alarm: Option<Instant>,
+    /// What happens, for those who look on.
+    events: Arc<Events>,
+    /// Whether the worlds write down what happens: somebody looks on, or did a moment ago.
+    is_watched: bool,
+    /// Addresses in events lead through this one.
+    door: Door<'static>,
 }
 
 /// Who waits for outputs of an exchange.
@@ -90,7 +97,16 @@ impl Shared {
         spool: Arc<Spool>,
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<Letter>) {
         let (post, letters) = mpsc::unbounded_channel();
-        let state = State { worlds, last_exchange: 0, waiting: BTreeMap::new(), post, alarm: None };
+        let state = State {
+            worlds,
+            last_exchange: 0,
+            waiting: BTreeMap::new(),
+            post,
+            alarm: None,
+            events: Events::new(),
+            is_watched: false,
+            door: Door::Prefix { is_secure: false, authority: listening.clone().into() },
+        };
         let shared = Self {
             state: Mutex::new(state),
             earlier: Notify::new(),
@@ -324,7 +340,24 @@ impl Shared {
 
     /// Writes down a request that reached nobody's world.
     pub(crate) fn note(&self, method: &Method, host: &str, path: &str, status: StatusCode) {
-        self.lock().worlds.note(now(), method, host, path, status);
+        let mut state = self.lock();
+        state.worlds.note(now(), method, host, path, status);
+        state.publish(TenantId::FIRST);
+    }
+
+    /// Somebody wants to see what happens, to one tenant or to all, and has read up to an event before. `None` if too
+    /// many do.
+    pub(crate) fn listen(
+        &self,
+        tenant: Option<TenantId>,
+        last_id: Option<&str>,
+    ) -> Option<Listener> {
+        let mut state = self.lock();
+        if !state.is_watched {
+            state.worlds.watch(true);
+            state.is_watched = true;
+        }
+        state.events.listen(tenant, last_id)
     }
 
     /// Sleeps until something is due, for ever.
@@ -442,10 +475,26 @@ impl State {
                     let is_earlier =
                         next.is_some_and(|next| self.alarm.is_none_or(|alarm| next < alarm));
                     self.alarm = next;
+                    self.publish(tenant);
                     return is_earlier;
                 }
             }
         }
+    }
+
+    /// Tells those who look on what has changed in a world.
+    fn publish(&mut self, tenant: TenantId) {
+        if !self.is_watched {
+            return;
+        }
+        let real = now();
+        if !self.events.is_needed(real) {
+            self.worlds.watch(false);
+            self.is_watched = false;
+            return;
+        }
+        let events = &self.events;
+        self.worlds.tell_news(real, tenant, &self.door, |news| events.publish(&news));
     }
 
     fn send(&mut self, id: u64, piece: Piece) {

@@ -22,7 +22,7 @@ pub struct JobRow {
     pub submitted: SystemTime,
     /// When its last run began.
     pub started: Option<SystemTime>,
-    /// When it ended; for one that ended without a run it is not known.
+    /// When it ended.
     pub ended: Option<SystemTime>,
     /// How many stand ahead of a queued job.
     pub queue_position: Option<usize>,
@@ -63,7 +63,7 @@ impl Model {
         let job = self.jobs.get(request_id)?;
         let (state, run) = match &job.state {
             State::Queued { .. } => (JobState::Queued, None),
-            State::Running { since, .. } => (JobState::Running, Some((*since, None))),
+            State::Running { since, .. } => (JobState::Running, Some(*since)),
             State::Done { outcome, run } => {
                 let state = match outcome {
                     Outcome::Made(_) => JobState::Succeeded,
@@ -71,7 +71,7 @@ impl Model {
                     // Nobody has asked for it yet, so it was never worked out.
                     Outcome::Unread => self.job(request_id)?.state,
                 };
-                (state, run.map(|run| (run.since, Some(run.until))))
+                (state, run.map(|run| run.since))
             }
         };
         let error = match &job.state {
@@ -85,8 +85,8 @@ impl Model {
             endpoint: job.endpoint.as_str().to_owned(),
             state,
             submitted: self.wall(job.sent),
-            started: run.map(|(since, _)| self.wall(since)),
-            ended: run.and_then(|(_, until)| until).map(|until| self.wall(until)),
+            started: run.map(|since| self.wall(since)),
+            ended: job.ended.map(|ended| self.wall(ended)),
             queue_position: (state == JobState::Queued).then(|| self.position(job)),
             cancel_asked: job.cancel_asked,
             error,

@@ -67,6 +67,13 @@ impl FileKey {
     }
 }
 
+/// 32 digits of base 16.
+impl std::fmt::Display for FileKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
 /// Whose file a path names, on whatever host.
 pub(crate) fn tenant_of(path: &str) -> Option<TenantId> {
     // At Google's a bucket stands before it.
@@ -85,6 +92,8 @@ pub(crate) struct Files {
     expiries: BTreeSet<(Instant, FileKey)>,
     bytes: usize,
     spooled_bytes: u64,
+    /// What has changed since somebody asked, if anybody wants to know.
+    changed: Option<BTreeSet<FileKey>>,
 }
 
 /// One file.
@@ -157,6 +166,7 @@ impl Files {
         self.order.insert(age, key);
         self.count(key, &file);
         self.map.insert(key.0, file);
+        self.note(key);
     }
 
     /// A file at its address.
@@ -176,6 +186,7 @@ impl Files {
         let result = change(&mut file);
         self.count(key, &file);
         self.map.insert(key.0, file);
+        self.note(key);
         Some(result)
     }
 
@@ -209,6 +220,7 @@ impl Files {
         if let Content::Made { bytes: bytes @ None, .. } = &mut file.content {
             self.bytes += made.len();
             *bytes = Some(made);
+            self.note(key);
         }
     }
 
@@ -251,7 +263,33 @@ impl Files {
         if let Some(file) = self.map.remove(&key.0) {
             self.discount(key, &file);
             self.order.remove(&file.age);
+            self.note(key);
         }
+    }
+
+    /// Begins or ends to note what changes.
+    pub(crate) fn watch(&mut self, is_watched: bool) {
+        self.changed = is_watched.then(BTreeSet::new);
+    }
+
+    fn note(&mut self, key: FileKey) {
+        self.changed.as_mut().map(|changed| changed.insert(key));
+    }
+
+    /// What has changed, each file once; all of them changed if there are more than `max`: `None`.
+    pub(crate) fn take_changed(
+        &mut self,
+        max: usize,
+    ) -> impl Iterator<Item = Option<FileKey>> + use<> {
+        let changed = self.changed.as_mut().map(std::mem::take).unwrap_or_default();
+        let is_missed = changed.len() > max;
+        let keys = changed.into_iter().take(if is_missed { 0 } else { max }).map(Some);
+        keys.chain(is_missed.then_some(None))
+    }
+
+    /// A file by its key alone.
+    pub(crate) fn find(&self, key: FileKey) -> Option<&File> {
+        self.map.get(&key.0)
     }
 
     /// Bytes in memory.

@@ -34,6 +34,8 @@ pub(crate) struct Job {
     /// Runs before the current one, which ended by being put back.
     pub(crate) past: Vec<Attempt>,
     pub(crate) state: State,
+    /// When it was over.
+    pub(crate) ended: Option<Instant>,
     /// The status streams that watch it.
     pub(crate) streams: Vec<u64>,
     /// Who wants to hear of its end.

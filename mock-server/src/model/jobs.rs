@@ -61,13 +61,11 @@ impl Jobs {
         self.finished[usize::from(large)].push_back(Finished { age, until, id });
     }
 
-    /// Forgets the jobs whose time is over.
-    pub(crate) fn expire(&mut self, now: Instant) {
-        for large in 0..2 {
-            while self.finished[large].front().is_some_and(|one| one.until <= now) {
-                self.remove_finished(large);
-            }
-        }
+    /// Forgets a job whose time is over, and says which; `None` if there is none.
+    pub(crate) fn expire_one(&mut self, now: Instant) -> Option<RequestId> {
+        let is_over = |list: &VecDeque<Finished>| list.front().is_some_and(|one| one.until <= now);
+        let large = self.finished.iter().position(is_over)?;
+        self.remove_finished(large)
     }
 
     /// When the next finished job expires.
@@ -80,10 +78,10 @@ impl Jobs {
         self.finished.iter().filter_map(|list| list.front()).map(|one| one.age).min()
     }
 
-    pub(crate) fn remove_oldest_finished(&mut self) {
+    pub(crate) fn remove_oldest_finished(&mut self) -> Option<RequestId> {
         let fronts =
             [0, 1].map(|large| self.finished[large].front().map_or(u64::MAX, |one| one.age));
-        self.remove_finished(usize::from(fronts[1] < fronts[0]));
+        self.remove_finished(usize::from(fronts[1] < fronts[0]))
     }
 
     /// The oldest job that is not finished.
@@ -99,11 +97,11 @@ impl Jobs {
         Some(*job)
     }
 
-    fn remove_finished(&mut self, large: usize) {
-        if let Some(one) = self.finished[large].pop_front() {
-            let job = self.map.remove(&one.id).expect("every finished job is in the table");
-            self.bytes -= job.bytes();
-        }
+    fn remove_finished(&mut self, large: usize) -> Option<RequestId> {
+        let one = self.finished[large].pop_front()?;
+        let job = self.map.remove(&one.id).expect("every finished job is in the table");
+        self.bytes -= job.bytes();
+        Some(one.id)
     }
 
     /// Finished jobs whose outcome was put off.

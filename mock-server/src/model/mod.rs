@@ -20,6 +20,7 @@ mod answer;
 mod api;
 mod auth;
 mod catalog;
+mod change;
 mod config;
 mod content;
 mod control;
@@ -94,10 +95,12 @@ pub use webhook::{
 };
 
 pub(crate) use api::time::parse as parse_time;
+pub(crate) use change::Change;
 pub(crate) use exchange::parameters;
 pub(crate) use files::tenant_of as tenant_of_file;
 pub(crate) use id::Digest;
 pub(crate) use rest::KEY_SET_PATH;
+pub(crate) use signer::key_set;
 pub(crate) use storage::{is_upload, tenant_of_upload_token};
 pub(crate) use token::{PARAMETER as TOKEN_PARAMETER, tenant_of as tenant_of_run_token};
 
@@ -145,6 +148,7 @@ pub struct Model {
     deliveries: Deliveries,
     counters: Counters,
     ledger: ledger::Ledger,
+    changes: change::Changes,
     out: VecDeque<Output>,
 }
 
@@ -213,6 +217,7 @@ impl Model {
             deliveries: Deliveries::default(),
             counters: Counters::default(),
             ledger: ledger::Ledger::default(),
+            changes: change::Changes::default(),
             out: VecDeque::new(),
             config,
         }
@@ -345,7 +350,9 @@ impl Model {
             self.relay();
         }
         self.now = now;
-        self.jobs.expire(now);
+        while let Some(id) = self.jobs.expire_one(now) {
+            self.note_job_gone(id);
+        }
         self.files.expire(now);
     }
 
@@ -500,6 +507,7 @@ impl Model {
         let large = outcome.bytes() >= LARGE_RESULT_BYTES_MIN;
         self.ledger.ended(job.ledger, &job.endpoint, outcome.units());
         job.state = State::Done { run, outcome };
+        job.ended = Some(self.now);
         let after = job.bytes();
         self.jobs.recount(before, after);
         self.retain(id, large);
@@ -547,7 +555,7 @@ impl Model {
     fn shrink(&mut self) {
         while self.jobs.len() > self.config.jobs_max {
             if self.jobs.oldest_finished().is_some() {
-                self.jobs.remove_oldest_finished();
+                self.evict_finished();
             } else {
                 self.evict_unfinished();
             }
@@ -555,9 +563,7 @@ impl Model {
         }
         while self.jobs.bytes() + self.files.bytes() > self.config.store_bytes_max {
             match (self.jobs.oldest_finished(), self.files.oldest()) {
-                (Some(job), file) if file.is_none_or(|file| job < file) => {
-                    self.jobs.remove_oldest_finished()
-                }
+                (Some(job), file) if file.is_none_or(|file| job < file) => self.evict_finished(),
                 (_, Some(_)) => self.files.remove_oldest(),
                 _ if self.jobs.len() > 0 => self.evict_unfinished(),
                 _ => break,
@@ -571,6 +577,12 @@ impl Model {
         }
     }
 
+    fn evict_finished(&mut self) {
+        if let Some(id) = self.jobs.remove_oldest_finished() {
+            self.note_job_gone(id);
+        }
+    }
+
     fn evict_unfinished(&mut self) {
         let Some(id) = self.jobs.oldest_unfinished() else { return };
         let Some(job) = self.jobs.get(id) else { return };
@@ -580,6 +592,7 @@ impl Model {
         }
         self.leave_line(id);
         if let Some(job) = self.jobs.remove_unfinished(id) {
+            self.note_job_gone(id);
             for exchange in job.streams {
                 self.open.remove(&exchange);
                 app_of(&mut self.apps, endpoint.app()).watchers.remove(&exchange);

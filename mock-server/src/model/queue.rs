@@ -254,6 +254,7 @@ impl Model {
                 if let Some(job) = self.jobs.get_mut(id) {
                     job.cancel_asked = true;
                 }
+                self.note_job(id);
                 let body =
                     Bytes::from_static(b"{\"status\":\"CANCELLATION_REQUESTED\",\"success\":true}");
                 reply::json(StatusCode::ACCEPTED, id, body)
@@ -346,6 +347,7 @@ impl Model {
             past: Vec::new(),
             // Not in a line yet; both branches below decide where it stands.
             state: State::Queued { since: self.now, ticket: u64::MAX },
+            ended: None,
             streams: Vec::new(),
             hook,
             keep,
@@ -391,8 +393,10 @@ impl Model {
         }
         let run = Attempt { since: self.now, until: self.now };
         job.state = State::Done { run: Some(run), outcome };
+        job.ended = Some(self.now);
         self.jobs.insert(id, job);
         self.retain(id, large);
+        self.note_job(id);
         self.announce(id);
     }
 

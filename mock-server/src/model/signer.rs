@@ -18,7 +18,7 @@ pub(crate) struct Signer {
 }
 
 impl Signer {
-    /// Signs a delivery; returns the values of its timestamp and signature.
+    /// Signs a delivery; returns the value of its timestamp, and the signature.
     pub(crate) fn sign(
         &mut self,
         seed: u64,
@@ -26,15 +26,13 @@ impl Signer {
         user: &HeaderValue,
         wall: SystemTime,
         body: &[u8],
-    ) -> (HeaderValue, HeaderValue) {
+    ) -> (HeaderValue, Signature) {
         let since = wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let timestamp = HeaderValue::from(since.as_secs());
         let digest = push_hex(&Sha256::digest(body));
         let parts = [request_id.as_bytes(), user.as_bytes(), timestamp.as_bytes(), &digest];
         let signature = self.keys(seed)[0].sign(&parts.join(&b'\n'));
-        let signature = HeaderValue::from_bytes(&push_hex(&signature.to_bytes()))
-            .expect("hexadecimal digits are a header");
-        (timestamp, signature)
+        (timestamp, signature.to_bytes())
     }
 
     /// Signs with a new key from now on. Keys of different tenants differ after the first.
@@ -73,6 +71,14 @@ pub(crate) fn key_set(keys: &[[u8; 32]]) -> Vec<u8> {
     out.extend_from_slice(b"]}");
     out
 }
+
+/// A signature as its header has it.
+pub(crate) fn signature_value(signature: &Signature) -> HeaderValue {
+    HeaderValue::from_bytes(&push_hex(signature)).expect("hexadecimal digits are a header")
+}
+
+/// An Ed25519 signature.
+pub(crate) type Signature = [u8; 64];
 
 fn derive(seed: u64, rotations: u64) -> SigningKey {
     let mut hash = Sha256::new();

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::change::Changes;
 use super::job::State;
 use super::{Model, app_of, front};
 
@@ -31,6 +32,7 @@ impl Model {
             deliveries: self.deliveries.clone(),
             counters: self.counters.clone(),
             ledger: self.ledger.clone(),
+            changes: Changes::default(),
             out: VecDeque::new(),
         };
         // What was open held runners and watched jobs.
@@ -56,6 +58,7 @@ impl Model {
         }
         // Nobody has seen these; those who look at the copy ask for themselves.
         copy.out.clear();
+        copy.watch(false);
         copy
     }
 }

@@ -63,6 +63,7 @@ impl Model {
 
     /// Something about a job has changed: all its streams are told.
     pub(crate) fn changed(&mut self, id: RequestId) {
+        self.note_job(id);
         let Some(job) = self.jobs.get(id) else { return };
         if job.streams.is_empty() {
             return;

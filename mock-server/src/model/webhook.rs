@@ -22,7 +22,7 @@ use super::failure::Failure;
 use super::id::RequestId;
 use super::input::Problem;
 use super::job::{Outcome, State};
-use super::signer::Signer;
+use super::signer::{Signer, signature_value};
 use super::{Due, Model};
 use crate::render;
 
@@ -183,6 +183,8 @@ pub enum DeliveryState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeliveryView {
+    /// Counts up from 1; a delivery that is made anew by hand gets a new one.
+    pub number: u64,
     /// The job that it is about.
     pub request_id: RequestId,
     /// Where it goes.
@@ -203,6 +205,8 @@ pub struct DeliveryAttempt {
     pub at: SystemTime,
     /// How it ended; `None` while it is in flight.
     pub result: Option<DeliveryResult>,
+    /// What it was signed with.
+    pub signature: [u8; 64],
 }
 
 /// All deliveries, and who signs them.
@@ -236,20 +240,38 @@ struct Delivery {
     until: Option<Instant>,
 }
 
+impl Delivery {
+    fn view(&self, number: u64) -> DeliveryView {
+        DeliveryView {
+            number,
+            request_id: self.request_id,
+            url: self.url.to_string(),
+            body: self.body.clone(),
+            state: self.state.clone(),
+            attempts: self.attempts.clone(),
+        }
+    }
+}
+
 impl Deliveries {
     fn add(&mut self, delivery: Delivery) -> u64 {
         self.last += 1;
         self.bytes += delivery.body.len();
         self.all.insert(self.last, delivery);
-        // The newest stays even where it alone is too large.
-        while self.all.len() > DELIVERIES_MAX
-            || self.bytes > DELIVERY_BYTES_MAX && self.all.len() > 1
-        {
-            let Some((_, oldest)) = self.all.pop_first() else { break };
-            self.bytes -= oldest.body.len();
-            self.in_flight.remove(&oldest.exchange);
-        }
         self.last
+    }
+
+    /// Forgets the oldest if there are too many; says which.
+    fn evict_one(&mut self) -> Option<u64> {
+        // The newest stays even where it alone is too large.
+        let is_too_large = self.bytes > DELIVERY_BYTES_MAX && self.all.len() > 1;
+        if self.all.len() <= DELIVERIES_MAX && !is_too_large {
+            return None;
+        }
+        let (number, oldest) = self.all.pop_first()?;
+        self.bytes -= oldest.body.len();
+        self.in_flight.remove(&oldest.exchange);
+        Some(number)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -267,6 +289,24 @@ impl Deliveries {
     }
 }
 
+impl DeliveryView {
+    /// What an attempt is signed with, as its headers say it: job, account, time, signature. The signed message is the
+    /// first three and the SHA-256 of the body in lines.
+    #[must_use]
+    pub fn signed(&self, attempt: &DeliveryAttempt) -> Vec<(String, String)> {
+        let since = attempt.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let signature: String =
+            attempt.signature.iter().map(|byte| format!("{byte:02x}")).collect();
+        let signed = [
+            (REQUEST_ID, self.request_id.to_string()),
+            (USER_ID, USER.to_owned()),
+            (TIMESTAMP, since.as_secs().to_string()),
+            (SIGNATURE, signature),
+        ];
+        signed.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
+    }
+}
+
 impl Model {
     /// An attempt to deliver has ended. Attempts that are over or unknown change nothing.
     pub fn handle_delivered(&mut self, now: Instant, id: u64, result: DeliveryResult) {
@@ -280,14 +320,13 @@ impl Model {
     /// The last deliveries, the oldest first, up to [`DELIVERIES_MAX`].
     #[must_use]
     pub fn deliveries(&self) -> Vec<DeliveryView> {
-        let view = |delivery: &Delivery| DeliveryView {
-            request_id: delivery.request_id,
-            url: delivery.url.to_string(),
-            body: delivery.body.clone(),
-            state: delivery.state.clone(),
-            attempts: delivery.attempts.clone(),
-        };
-        self.deliveries.all.values().map(view).collect()
+        self.deliveries.all.iter().map(|(number, one)| one.view(*number)).collect()
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn delivery(&self, number: u64) -> Option<DeliveryView> {
+        self.deliveries.all.get(&number).map(|one| one.view(number))
     }
 
     /// Tells of the end of a job, if that was wanted.
@@ -317,7 +356,7 @@ impl Model {
         let retention = if large { self.config.retention_large } else { self.config.retention };
         let window = self.config.webhook_retry.window.unwrap_or(retention);
         let refusal = self.config.webhook_hosts.refusal(&url);
-        let number = self.deliveries.add(Delivery {
+        let number = self.add_delivery(Delivery {
             request_id: id,
             url,
             body: body.into(),
@@ -328,9 +367,18 @@ impl Model {
             exchange: 0,
             until: self.now.checked_add(window),
         });
-        if refusal.is_none() {
-            self.deliver(number);
+        match refusal {
+            None => self.deliver(number),
+            Some(_) => self.note_delivery(number),
         }
+    }
+
+    fn add_delivery(&mut self, delivery: Delivery) -> u64 {
+        let number = self.deliveries.add(delivery);
+        while let Some(gone) = self.deliveries.evict_one() {
+            self.note_delivery_gone(gone);
+        }
+        number
     }
 
     /// Begins the next attempt.
@@ -341,7 +389,6 @@ impl Model {
         delivery.tries += 1;
         delivery.epoch += 1;
         delivery.state = DeliveryState::InFlight;
-        delivery.attempts.push(DeliveryAttempt { at: wall, result: None });
         deliveries.last_exchange += 1;
         delivery.exchange = deliveries.last_exchange;
         deliveries.in_flight.insert(delivery.exchange, number);
@@ -357,6 +404,9 @@ impl Model {
             wall,
             &delivery.body,
         );
+        let attempt = DeliveryAttempt { at: wall, result: None, signature };
+        delivery.attempts.push(attempt);
+        let signature = signature_value(&signature);
         headers.insert(REQUEST_ID, request_id);
         headers.insert(USER_ID, user);
         headers.insert(TIMESTAMP, seconds);
@@ -371,6 +421,7 @@ impl Model {
             time_max,
         });
         self.plan_after(time_max, event);
+        self.note_delivery(number);
     }
 
     /// An attempt has taken too long, or a rest is over.
@@ -416,6 +467,7 @@ impl Model {
         if let Some(at) = next {
             self.plan(at, event);
         }
+        self.note_delivery(number);
     }
 
     /// Delivers the news of a job once more, with all attempts anew.
@@ -435,7 +487,8 @@ impl Model {
         delivery.until = until;
         let delivery = self.deliveries.all.remove(&number).expect("just found");
         self.deliveries.bytes -= delivery.body.len();
-        let number = self.deliveries.add(delivery);
+        self.note_delivery_gone(number);
+        let number = self.add_delivery(delivery);
         self.deliver(number);
         true
     }

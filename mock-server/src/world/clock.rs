@@ -62,12 +62,14 @@ pub(crate) struct Clock {
     frozen: bool,
     /// The same moment in the real time and in that of the world.
     anchor: (Instant, Instant),
+    /// How often it was set, stopped or moved.
+    moves: u64,
 }
 
 impl Clock {
     /// A clock at which both times are the same now.
     pub(crate) const fn new(mode: ClockMode, real: Instant) -> Self {
-        Self { mode, frozen: false, anchor: (real, real) }
+        Self { mode, frozen: false, anchor: (real, real), moves: 0 }
     }
 
     pub(crate) const fn mode(&self) -> ClockMode {
@@ -76,6 +78,11 @@ impl Clock {
 
     pub(crate) const fn is_frozen(&self) -> bool {
         self.frozen
+    }
+
+    /// Counts what happens to it other than that time passes.
+    pub(crate) const fn moves(&self) -> u64 {
+        self.moves
     }
 
     /// How fast it runs by itself.
@@ -116,23 +123,27 @@ impl Clock {
     /// Goes on from here in another way.
     pub(crate) fn set_mode(&mut self, real: Instant, mode: ClockMode) {
         self.anchor = (real, self.at(real));
+        self.moves += 1;
         self.mode = mode;
     }
 
     /// Stops it, or lets it go on from where it stopped.
     pub(crate) fn freeze(&mut self, real: Instant, frozen: bool) {
         self.anchor = (real, self.at(real));
+        self.moves += 1;
         self.frozen = frozen;
     }
 
     /// Sets it to a moment of the world, also to one that is past: the world goes back with it.
     pub(crate) const fn set(&mut self, real: Instant, to: Instant) {
         self.anchor = (real, to);
+        self.moves += 1;
     }
 
     /// Moves it forward to a moment of the world; one that is past changes nothing.
     pub(crate) fn jump(&mut self, real: Instant, to: Instant) {
         self.anchor = (real, self.at(real).max(to));
+        self.moves += 1;
     }
 }
 

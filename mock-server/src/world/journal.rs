@@ -154,7 +154,7 @@ impl Journal {
         })
     }
 
-    /// Writes down what no service of fal's was asked.
+    /// Writes down what no service of fal's was asked; returns its number.
     pub(crate) fn noted(
         &mut self,
         at: SystemTime,
@@ -162,7 +162,7 @@ impl Journal {
         host: &str,
         path: &str,
         status: u16,
-    ) {
+    ) -> u64 {
         self.add(Entry {
             number: 0,
             at,
@@ -174,7 +174,7 @@ impl Journal {
             request: Message::default(),
             status,
             response: Message::default(),
-        });
+        })
     }
 
     /// Completes an entry, if it is still there.

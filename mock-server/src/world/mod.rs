@@ -7,6 +7,7 @@
 mod clock;
 mod find;
 mod journal;
+mod news;
 mod snapshot;
 mod tenant;
 #[cfg(test)]
@@ -29,6 +30,9 @@ pub use tenant::{Settings, TENANT_IDLE_MAX, TENANTS_MAX, TenantError, TenantView
 
 pub(crate) use clock::Clock;
 pub(crate) use journal::{Entry, Journal, Message};
+pub(crate) use news::{News, What};
+
+use news::{Heard, TenantNews};
 
 /// The worlds of all tenants.
 #[derive(Debug)]
@@ -41,6 +45,8 @@ pub(crate) struct Worlds {
     last: TenantId,
     /// When a world wants to be woken, in real time.
     alarms: BTreeSet<(Instant, TenantId)>,
+    /// Tenants that came and went, if somebody wants to know.
+    tenant_news: Option<Vec<TenantNews>>,
 }
 
 /// One tenant's world.
@@ -65,6 +71,8 @@ pub(crate) struct World {
     /// The same for those that wait.
     waiting: BTreeMap<u64, u64>,
     alarm: Option<Instant>,
+    /// What is to be told, if somebody wants to know.
+    heard: Option<Heard>,
 }
 
 impl fmt::Debug for World {
@@ -91,6 +99,7 @@ impl World {
             current: None,
             waiting: BTreeMap::new(),
             alarm: None,
+            heard: None,
         }
     }
 
@@ -132,6 +141,7 @@ impl World {
         if let Some(number) = number {
             let now = self.model.wall(self.model.now());
             self.journal.answered(number, now, status.as_u16(), message());
+            self.hear_request(number);
         }
     }
 
@@ -154,13 +164,17 @@ impl World {
                 self.answered(*id, StatusCode::SWITCHING_PROTOCOLS, || Message::head(&none, 0));
             }
             Output::Cut { id } => {
-                if self.current.is_some_and(|(current, _)| current == *id) {
-                    self.current = None;
-                }
-                self.waiting.remove(id);
+                let current = self.current.take_if(|(current, _)| current == id);
+                let number = current.map(|(_, number)| number).or_else(|| self.waiting.remove(id));
+                number.inspect(|number| self.hear_request(*number));
             }
             Output::Deliver { .. } => self.deliveries_under_way += 1,
-            Output::Wait { .. } => self.waiting.extend(self.current.take()),
+            Output::Wait { .. } => {
+                if let Some((id, number)) = self.current.take() {
+                    self.waiting.insert(id, number);
+                    self.hear_request(number);
+                }
+            }
             _ => {}
         }
         output
@@ -233,6 +247,7 @@ impl Worlds {
             base_mode: mode,
             last: TenantId::FIRST,
             alarms: BTreeSet::new(),
+            tenant_news: None,
         }
     }
 
@@ -341,7 +356,8 @@ impl Worlds {
     ) {
         if let Some(world) = self.all.get_mut(&TenantId::FIRST) {
             let at = world.wall(real);
-            world.journal.noted(at, method, host, path, status.as_u16());
+            let number = world.journal.noted(at, method, host, path, status.as_u16());
+            world.hear_request(number);
         }
     }
 

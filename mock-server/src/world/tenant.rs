@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{ClockMode, Start, World, Worlds};
+use super::{ClockMode, Start, TenantNews, World, Worlds};
 use crate::model::{Config, TenantId};
 
 /// What a tenant is to have. What is not given is as for the first one.
@@ -181,6 +181,7 @@ impl Worlds {
         self.last = tenant;
         self.keys.insert(key.as_str().into(), tenant);
         self.all.insert(tenant, World::new(&name, Some(&key), config, mode, start));
+        self.hear_of_tenant(TenantNews::Made(tenant));
         Ok((tenant, key))
     }
 
@@ -206,6 +207,7 @@ impl Worlds {
         let Some(world) = self.all.remove(&tenant) else { return false };
         world.key.inspect(|key| _ = self.keys.remove(key));
         world.alarm.inspect(|at| _ = self.alarms.remove(&(*at, tenant)));
+        self.hear_of_tenant(TenantNews::Ended(tenant, world.name));
         true
     }
 

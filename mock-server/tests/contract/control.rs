@@ -249,6 +249,12 @@ async fn requests_files_and_deliveries_are_listed() {
 
     let deliveries = bench.get("/webhooks").await;
     assert_eq!(deliveries["deliveries"][0]["state"], "refused", "{deliveries}");
+    let (status, delivery) =
+        bench.call(Method::GET, "/webhooks/{number}", "/webhooks/1", Value::Null).await;
+    let told: Value = serde_json::from_str(delivery["body_text"].as_str().unwrap()).unwrap();
+    assert_eq!((status, &told["request_id"]), (200, &submitted["request_id"]));
+    let own_keys = bench.get("/webhooks/jwks.json").await;
+    assert_eq!(own_keys, get(port, "/rest.fal.ai/.well-known/jwks.json").await.json());
     assert_eq!(bench.post("/webhooks/rotate-key", Value::Null).await.0, 204);
     let keys = get(port, "/rest.fal.ai/.well-known/jwks.json").await.json();
     assert_eq!(keys["keys"].as_array().unwrap().len(), 2);
@@ -262,6 +268,10 @@ async fn every_operation_of_the_document_answers() {
     let bench = Bench::new().await;
     for (path, operations) in bench.document["paths"].as_object().unwrap() {
         let path = path.strip_prefix("/__mock/v1").unwrap();
+        // Its answer never ends: see `events.rs`.
+        if path == "/events" {
+            continue;
+        }
         let target: String = path
             .split('/')
             .map(|part| if part.starts_with('{') { "nobody" } else { part })

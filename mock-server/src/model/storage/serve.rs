@@ -1,7 +1,7 @@
 //! Downloads: who may, ranges, what comes with a file.
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::super::content::Piece;
 use super::super::exchange::{Head, Host, Output, Request, Response};
@@ -10,7 +10,7 @@ use super::super::lifecycle::Decision;
 use super::super::media::Media;
 use super::super::{Model, reply};
 use super::cdn::quoted;
-use super::{OCTET_STREAM, show_to_pages};
+use super::{OCTET_STREAM, locate, show_to_pages};
 use crate::render;
 
 impl Model {
@@ -34,8 +34,39 @@ impl Model {
         }
         self.files.make(key);
         let id = self.mint_other();
+        let Some((mut head, mut pieces)) = self.serve(request, key, rest) else {
+            return Some(self.no_file(request));
+        };
+        head.headers_mut().insert(reply::REQUEST_ID, reply::id_value(id));
+        self.counters.downloads += 1;
+        if matches!(&*pieces, [] | [Piece::Memory(_)]) {
+            let body = match pieces.pop() {
+                Some(Piece::Memory(bytes)) => bytes,
+                _ => Bytes::new(),
+            };
+            return Some(head.map(|()| body));
+        }
+        show_to_pages(&mut head);
+        self.out.push_back(Output::Serve { id: exchange, head, pieces });
+        None
+    }
+
+    /// A file for those who look on: whoever may read it, and without being counted. `None` if it is not there, is not
+    /// complete, or was made by a model and has yet to be encoded.
+    pub(crate) fn look(
+        &self,
+        url: &str,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Option<(Head, Vec<Piece>)> {
+        let (host, key, rest) = locate(url)?;
+        self.serve(&Request::new(method, host, "", headers), key, rest)
+    }
+
+    /// The file, or the range of it that is asked for.
+    fn serve(&self, request: &Request<'_>, key: FileKey, rest: &str) -> Option<(Head, Vec<Piece>)> {
         let file = self.files.get(request.host, key, rest)?;
-        let Some(readable) = file.readable(key) else { return Some(self.no_file(request)) };
+        let readable = file.readable(key)?;
         let len = readable.len;
         let mut head = Head::new(());
         let headers = head.headers_mut();
@@ -48,7 +79,6 @@ impl Model {
             HeaderValue::from_static("public, max-age=5184000, immutable"),
         );
         let etag = quoted(&readable.etag);
-        headers.insert(reply::REQUEST_ID, reply::id_value(id));
         let whole = match request.headers.get(header::IF_RANGE) {
             Some(version) => *version != etag,
             None => false,
@@ -74,21 +104,11 @@ impl Model {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(to - from));
         }
         *head.status_mut() = status;
-        let mut pieces = match *request.method {
+        let pieces = match *request.method {
             Method::HEAD => Vec::new(),
             _ => file.pieces(from, to),
         };
-        self.counters.downloads += 1;
-        if matches!(&*pieces, [] | [Piece::Memory(_)]) {
-            let body = match pieces.pop() {
-                Some(Piece::Memory(bytes)) => bytes,
-                _ => Bytes::new(),
-            };
-            return Some(head.map(|()| body));
-        }
-        show_to_pages(&mut head);
-        self.out.push_back(Output::Serve { id: exchange, head, pieces });
-        None
+        Some((head, pieces))
     }
 
     /// Whether a caller may read a file: because of a signed address, or by its list.

@@ -4,13 +4,15 @@ use std::time::SystemTime;
 
 use super::super::Model;
 use super::super::exchange::{Door, Host};
-use super::super::files::{Content, FileKey};
+use super::super::files::{Content, File, FileKey};
 use super::super::lifecycle::Acl;
 
 /// What can be seen of a file.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FileView {
+    /// Names it for good: 32 digits of base 16, with which `name` begins.
+    pub id: String,
     /// Its address, through the door that was asked for.
     pub url: String,
     /// The last segment of the address.
@@ -34,42 +36,50 @@ impl Model {
     /// for `door`.
     #[must_use]
     pub fn files(&self, door: &Door<'_>) -> Vec<FileView> {
-        let view = |(key, file): (FileKey, &super::super::files::File)| {
-            let (content_type, bytes, is_complete, parts) = match &file.content {
-                Content::Gone => return None,
-                Content::Awaited { content_type } => (&**content_type, 0, false, Vec::new()),
-                Content::Parts(session) => (
-                    &*session.content_type,
-                    session.parts.values().map(super::super::content::Blob::len).sum(),
-                    false,
-                    session.parts.keys().copied().collect(),
-                ),
-                Content::Uploaded { .. } | Content::Made { .. } => {
-                    let unmade = match &file.content {
-                        Content::Made { media, .. } => media.content_type(),
-                        _ => "",
-                    };
-                    let readable = file.readable(key);
-                    let (content_type, bytes) =
-                        readable.map_or((unmade, 0), |file| (file.content_type, file.len));
-                    (content_type, bytes, true, Vec::new())
-                }
-            };
-            let (mut url, mut name) = (Vec::new(), Vec::new());
-            Self::push_url(&mut url, door, file.host, key, &file.rest);
-            key.push_name(&mut name, &file.rest);
-            Some(FileView {
-                url: String::from_utf8(url).expect("made of texts"),
-                name: String::from_utf8(name).expect("made of texts"),
-                content_type: content_type.to_owned(),
-                bytes,
-                is_complete,
-                parts,
-                acl: file.acl().cloned().unwrap_or_default(),
-                expires_at: file.until.map(|until| self.wall(until)),
-            })
+        self.files.by_age().filter_map(|(key, file)| self.file_view(key, file, door)).collect()
+    }
+
+    /// What can be seen of one file; `None` of one that is gone.
+    pub(in super::super) fn file_view(
+        &self,
+        key: FileKey,
+        file: &File,
+        door: &Door<'_>,
+    ) -> Option<FileView> {
+        let (content_type, bytes, is_complete, parts) = match &file.content {
+            Content::Gone => return None,
+            Content::Awaited { content_type } => (&**content_type, 0, false, Vec::new()),
+            Content::Parts(session) => (
+                &*session.content_type,
+                session.parts.values().map(super::super::content::Blob::len).sum(),
+                false,
+                session.parts.keys().copied().collect(),
+            ),
+            Content::Uploaded { .. } | Content::Made { .. } => {
+                let unmade = match &file.content {
+                    Content::Made { media, .. } => media.content_type(),
+                    _ => "",
+                };
+                let readable = file.readable(key);
+                let (content_type, bytes) =
+                    readable.map_or((unmade, 0), |file| (file.content_type, file.len));
+                (content_type, bytes, true, Vec::new())
+            }
         };
-        self.files.by_age().filter_map(view).collect()
+        let (mut url, mut name) = (Vec::new(), Vec::new());
+        Self::push_url(&mut url, door, file.host, key, &file.rest);
+        key.push_name(&mut name, &file.rest);
+        Some(FileView {
+            id: key.to_string(),
+            url: String::from_utf8(url).expect("made of texts"),
+            name: String::from_utf8(name).expect("made of texts"),
+            content_type: content_type.to_owned(),
+            bytes,
+            is_complete,
+            parts,
+            acl: file.acl().cloned().unwrap_or_default(),
+            expires_at: file.until.map(|until| self.wall(until)),
+        })
     }
 
     /// A file is over. Returns whether there was one.
