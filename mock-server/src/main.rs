@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::Parser;
 use fal_mock::model::{RealtimeConfig, RealtimeMode, RetryProfile, WebhookHosts, WebhookLayout};
 use fal_mock::{ClockMode, MockFal, parse_duration};
+use fal_protocol::schema::Mode;
 
 use program::{Check, Env, Exec};
 
@@ -56,6 +57,7 @@ fn builder(flags: &Service) -> fal_mock::Builder {
         .webhook_retry(flags.webhook_retry.into())
         .webhook_layout(flags.webhook_layout.into(), flags.webhook_null_error)
         .strict(flags.strict)
+        .validation(flags.validation.into())
         .passthrough(flags.passthrough);
     for path in &flags.openapi {
         builder = builder.openapi(path.clone());
@@ -323,6 +325,10 @@ struct Service {
     #[arg(long)]
     strict: bool,
 
+    /// How inputs are held against the document of their model.
+    #[arg(long, value_enum, default_value_t = Validation::AsFal, value_name = "MODE")]
+    validation: Validation,
+
     /// Which hosts webhooks may call over plain http.
     #[arg(long, value_enum, default_value_t = Hosts::Loopback, value_name = "HOSTS")]
     webhook_hosts: Hosts,
@@ -369,6 +375,27 @@ struct Service {
     /// Threads that serve connections.
     #[arg(long, default_value_t = 2, value_name = "N")]
     workers: usize,
+}
+
+/// [`Mode`] as a flag.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Validation {
+    /// As the service does it: what can be converted is, unknown fields are ignored.
+    AsFal,
+    /// By the letter of the document.
+    Strict,
+    /// As the service, and values that a newer version of the model may take are taken.
+    Lenient,
+}
+
+impl From<Validation> for Mode {
+    fn from(validation: Validation) -> Self {
+        match validation {
+            Validation::AsFal => Self::AsFal,
+            Validation::Strict => Self::Strict,
+            Validation::Lenient => Self::Lenient,
+        }
+    }
 }
 
 /// [`WebhookHosts`] as a flag.

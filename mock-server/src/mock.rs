@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use fal_protocol::schema::Mode;
 use tokio::task::JoinHandle;
 
 use crate::environment::Environment;
@@ -323,6 +324,12 @@ impl Builder {
     /// Whether endpoints without a document are refused. Default: no.
     pub fn strict(mut self, strict: bool) -> Self {
         self.config.strict = strict;
+        self
+    }
+
+    /// How inputs are held against the document of their model. Default: as fal does it.
+    pub fn validation(mut self, mode: Mode) -> Self {
+        self.config.validation = mode;
         self
     }
 

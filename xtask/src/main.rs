@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         ["purity"] => purity::purity(),
         ["bench"] => bench("cpu", &[]),
         ["bench", "validation"] => bench("validation", &[]),
+        ["bench", "mock"] => bench_mock(),
         ["bench", "upload"] => bench("upload", &[]),
         ["bench", "upload", mib] => bench("upload", &["--", mib]),
         ["setup"] => setup::setup(Missing::Fatal),
@@ -47,6 +48,27 @@ fn bench(name: &str, more: &[&str]) -> Outcome {
     command::run(&mut command::cargo(&[&arguments, more].concat()))
 }
 
+/// Builds the mock as its users have it, and puts it under load.
+fn bench_mock() -> Outcome {
+    let build = [
+        "build",
+        "--release",
+        "--package",
+        "fal-mock",
+        "--message-format",
+        "json-render-diagnostics",
+    ];
+    let messages = command::output_of(&mut command::cargo(&build))?;
+    // The last one that names a program names the binary; where cargo puts it is its business.
+    let program = messages.lines().rev().find_map(|line| {
+        let start = line.find("\"executable\":\"")? + "\"executable\":\"".len();
+        Some(line[start..].split('"').next()?.replace("\\\\", "\\"))
+    });
+    let program = program.ok_or("cargo did not say where the mock is")?;
+    let arguments = ["bench", "--package", "fal-conformance", "--bench", "mock"];
+    command::run(command::cargo(&arguments).env("FAL_MOCK_BIN", program))
+}
+
 /// How a task ends: well, or with what to tell the person who ran it.
 type Outcome = Result<(), String>;
 
@@ -58,6 +80,8 @@ usage: cargo xtask TASK
   tidy    rules about the tree that no compiler knows
   purity  what the compiled core imports from its environment: nothing
   bench   CPU of mock and client beside bare hyper, as ratios
+  bench mock
+          the mock's start, memory, waits and streams at once, hours of its time
   bench upload [MIB]
           throughput and memory of a large upload beside bare hyper
   bench validation

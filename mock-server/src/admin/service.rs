@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{Call, Problem, Reply};
+use crate::model::Catalog;
 
 pub(super) fn ready(call: &Call<'_>) -> Result<Reply, Problem> {
     let models = call.model(|model| model.config().catalog.len())?;
@@ -37,4 +38,42 @@ pub(super) fn counters(call: &Call<'_>) -> Result<Reply, Problem> {
         "evicted": counters.evicted,
         "refused_connects": call.shared.gate().refused_total(),
     })))
+}
+
+/// The endpoints whose documents it knows.
+pub(super) fn models(call: &Call<'_>) -> Result<Reply, Problem> {
+    let ids = call.model(|model| {
+        let ids = model.config().catalog.endpoint_ids();
+        ids.map(str::to_owned).collect::<Vec<_>>()
+    })?;
+    Ok(Reply::Json(json!({ "endpoint_ids": ids })))
+}
+
+/// Adds documents, for this tenant, and if it is the first one also for those that are made later.
+pub(super) fn add_models(call: &Call<'_>) -> Result<Reply, Problem> {
+    // Read before anybody has to wait for it.
+    let mut more = Catalog::empty();
+    let loaded = more.add(call.body).map_err(|error| Problem::invalid(error.to_string()))?;
+    add(call, &more)?;
+    let unusable: Vec<_> =
+        loaded.unusable.iter().map(|(name, why)| json!({ "name": name, "why": why })).collect();
+    Ok(Reply::Json(json!({
+        "documents": loaded.documents,
+        "with_defects": loaded.with_defects,
+        "unusable": unusable,
+    })))
+}
+
+/// Adds prices, likewise.
+pub(super) fn add_prices(call: &Call<'_>) -> Result<Reply, Problem> {
+    let mut more = Catalog::empty();
+    let count = more.add_prices(call.body).map_err(|error| Problem::invalid(error.to_string()))?;
+    add(call, &more)?;
+    Ok(Reply::Json(json!({ "prices": count })))
+}
+
+fn add(call: &Call<'_>, more: &Catalog) -> Result<(), Problem> {
+    let tenant = call.tenant;
+    call.shared.with_worlds(tenant, |worlds, _| worlds.add_to_catalog(tenant, more));
+    Ok(())
 }

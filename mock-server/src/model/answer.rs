@@ -68,7 +68,7 @@ impl Answer {
     ) -> Result<Plain, Failure> {
         let key = config.tenant.mark(digest(config.seed, &[endpoint.as_bytes(), bytes]));
         if let Some(document) = document(config, endpoint) {
-            verdict::judge(&document.schema, value)?;
+            verdict::judge(&document.schema, value, config.validation)?;
         }
         let plain = plain(key, endpoint, value)?;
         let has_size = value.get("image_size").is_some_and(|size| !size.is_null());
@@ -83,7 +83,7 @@ impl Answer {
         value: &Value,
     ) -> Result<Self, Failure> {
         if let Some(document) = document(config, endpoint) {
-            let input = verdict::judge(&document.schema, value)?;
+            let input = verdict::judge(&document.schema, value, config.validation)?;
             let entry = config.catalog.get(endpoint);
             let category = entry.map_or("", |entry| &entry.metadata.category);
             let made = Made::new(&document.schema, category, endpoint, &input, key, files);

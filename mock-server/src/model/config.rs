@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fal_protocol::schema::Mode;
+
 use super::catalog::Catalog;
 use super::id::TenantId;
 use super::realtime::RealtimeConfig;
@@ -45,6 +47,8 @@ pub struct Config {
     /// Whether endpoints that the catalog does not know are refused with 404. Default: no, they take and
     /// give what text-to-image models share.
     pub strict: bool,
+    /// How inputs are held against the document of their model. Default: as fal does it.
+    pub validation: Mode,
     /// How long a finished job can be read. Default: [`RETENTION`].
     pub retention: Duration,
     /// The same for results of [`LARGE_RESULT_BYTES_MIN`] and more. Default: [`RETENTION_LARGE`].
@@ -103,6 +107,7 @@ impl Default for Config {
             keys: Vec::new(),
             catalog: Catalog::shared(),
             strict: false,
+            validation: Mode::AsFal,
             retention: RETENTION,
             retention_large: RETENTION_LARGE,
             ping_interval: PING_INTERVAL,

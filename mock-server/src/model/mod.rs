@@ -290,6 +290,11 @@ impl Model {
         self.out.pop_front().unwrap_or_else(|| Output::Wait { until: self.next_due() })
     }
 
+    /// Lets it know more models and prices.
+    pub(crate) fn add_to_catalog(&mut self, more: &Catalog) {
+        Arc::make_mut(&mut self.config.catalog).merge(more.clone());
+    }
+
     /// Whether something was said that nobody has taken yet.
     pub(crate) fn has_output(&self) -> bool {
         !self.out.is_empty()

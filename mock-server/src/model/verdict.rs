@@ -8,8 +8,8 @@ use super::input::type_page;
 use crate::render;
 
 /// The input with the document's defaults and coercions, or the 422 that its job ends with.
-pub(crate) fn judge(schema: &ModelSchema, input: &Value) -> Result<Value, Failure> {
-    let report = schema.validate(input, Mode::AsFal);
+pub(crate) fn judge(schema: &ModelSchema, input: &Value, mode: Mode) -> Result<Value, Failure> {
+    let report = schema.validate(input, mode);
     if report.is_valid() {
         return Ok(schema.complete(input));
     }

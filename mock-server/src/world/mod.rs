@@ -15,12 +15,14 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::model::{
-    Config, DeliveryResult, Frame, Host, KEY_SET_PATH, Model, Output, Piece, Request, TenantId,
+    Catalog, Config, DeliveryResult, Frame, Host, KEY_SET_PATH, Model, Output, Piece, Request,
+    TenantId,
 };
 
 pub use clock::{ClockMode, SCALE_MAX, SCALE_MIN};
@@ -248,6 +250,16 @@ impl Worlds {
             last: TenantId::FIRST,
             alarms: BTreeSet::new(),
             tenant_news: None,
+        }
+    }
+
+    /// Lets a tenant know more models and prices; those of the first one are also for tenants that are made later.
+    pub(crate) fn add_to_catalog(&mut self, tenant: TenantId, more: &Catalog) {
+        if tenant == TenantId::FIRST {
+            Arc::make_mut(&mut self.base.catalog).merge(more.clone());
+        }
+        if let Some(world) = self.all.get_mut(&tenant) {
+            world.model.add_to_catalog(more);
         }
     }
 

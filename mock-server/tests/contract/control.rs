@@ -418,3 +418,37 @@ async fn counts_and_archives_are_read_by_other_tools() {
     let secrets = entries[0]["request"]["headers"].to_string();
     assert!(secrets.contains("Key ***") && !secrets.contains("a:b"), "{secrets}");
 }
+
+#[tokio::test]
+async fn documents_and_prices_are_added_while_it_runs() {
+    let bench = Bench::new().await;
+    let port = bench.mock.port();
+    let mut document: Value =
+        serde_json::from_str(include_str!("../../models/text-to-image.json")).unwrap();
+    let mut model = document["models"][0].take();
+    let text = model.to_string().replace("fal-ai/flux/schnell", "acme/paint");
+    model = serde_json::from_str(&text).unwrap();
+    let list = json!({ "models": [model, { "endpoint_id": "acme/broken", "openapi": 1 }] });
+    let (code, loaded) = bench.post("/models", list).await;
+    assert_eq!((code, &loaded["documents"]), (200, &json!(1)));
+    assert_eq!(loaded["unusable"][0]["name"], "acme/broken");
+    let ids = bench.get("/models").await;
+    assert!(ids["endpoint_ids"].as_array().unwrap().contains(&json!("acme/paint")), "{ids}");
+    let served = get(port, "/fal.ai/api/openapi/queue/openapi.json?endpoint_id=acme/paint").await;
+    assert_eq!(served.status, StatusCode::OK);
+    // Tenants that come later know it too.
+    bench.post("/tenants", json!({ "name": "later" })).await;
+    let ids = bench.get("/models?tenant=later").await;
+    assert!(ids.to_string().contains("acme/paint"), "{ids}");
+
+    let prices =
+        json!({ "prices": [{ "endpoint_id": "acme/paint", "unit_price": 2.5, "unit": "images" }] });
+    assert_eq!(bench.post("/prices", prices).await.1["prices"], 1);
+    post(port, "/queue.fal.run/acme/paint", r#"{"prompt":"x"}"#).await;
+    bench.post("/clock/run-until", json!({ "idle": true })).await;
+    assert_eq!(bench.get("/ledger").await["cost"], 2.5);
+    for wrong in [json!({}), json!({ "models": 1 })] {
+        assert_eq!(bench.post("/models", wrong).await.0, 400);
+    }
+    assert_eq!(bench.post("/prices", json!({})).await.0, 400);
+}

@@ -69,6 +69,23 @@ impl Catalog {
         debug_assert_eq!(loaded.unusable, [], "bundled documents can be used");
     }
 
+    /// Adds what another catalog has, which goes before what is there.
+    pub(crate) fn merge(&mut self, other: Self) {
+        for (id, entry) in other.entries {
+            // A list without documents is never worse than nothing.
+            let known = self.entries.get(&id).filter(|_| entry.document.is_err());
+            let document =
+                known.map_or_else(|| entry.document.clone(), |known| known.document.clone());
+            let metadata = match known.filter(|known| known.metadata.is_stated) {
+                Some(known) if !entry.metadata.is_stated => known.metadata.clone(),
+                _ => entry.metadata.clone(),
+            };
+            self.entries.insert(id.clone(), Arc::new(Entry { id, metadata, document }));
+        }
+        self.apps.extend(other.apps);
+        self.prices.extend(other.prices);
+    }
+
     fn add_from(&mut self, bytes: &[u8], is_bundled: bool) -> Result<Loaded, LoadError> {
         let whole: Value = serde_json::from_slice(bytes).map_err(|error| {
             LoadError::Schema(SchemaError::NotJson { problem: error.to_string().into() })
