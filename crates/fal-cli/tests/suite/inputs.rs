@@ -67,7 +67,7 @@ async fn what_the_model_would_refuse_is_not_sent() {
         for line in [
             "error: the input does not fit fal-ai/flux/schnell",
             "\n  num_images: 9 is not allowed; allowed: 1 to 4",
-            "is it what you call `promt`?",
+            "did you mean it by `promt`?",
             "--no-check sends it all the same",
         ] {
             assert!(said.stderr.contains(line), "{line}: {}", said.stderr);

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod demo;
+mod first_input;
 mod inputs;
 mod jobs;
 mod listen;

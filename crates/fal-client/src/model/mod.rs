@@ -12,7 +12,7 @@
 //! assert_eq!(
 //!     problem.to_string(),
 //!     "the input does not fit fal-ai/flux/schnell:\n  \
-//!      prompt: is required; allowed: string; is it what you call `promt`?\n  \
+//!      prompt: is required; allowed: string; did you mean it by `promt`?\n  \
 //!      num_images: 9 is not allowed; allowed: 1 to 4"
 //! );
 //!

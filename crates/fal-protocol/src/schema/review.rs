@@ -103,7 +103,7 @@ impl fmt::Display for Finding {
         }
         match (&self.suggestion, self.kind) {
             (None, _) => Ok(()),
-            (Some(given), ProblemKind::Missing) => write!(f, "; is it what you call `{given}`?"),
+            (Some(given), ProblemKind::Missing) => write!(f, "; did you mean it by `{given}`?"),
             (Some(meant), _) => write!(f, "; did you mean `{meant}`?"),
         }
     }
@@ -492,7 +492,7 @@ mod tests {
     fn a_finding_says_what_is_allowed_and_what_was_meant() {
         let input = json!({"promt": "x", "num_images": 9, "output_format": "jpg"});
         let expected = r#"
-            prompt: is required; allowed: string, up to 20 characters; is it what you call `promt`?
+            prompt: is required; allowed: string, up to 20 characters; did you mean it by `promt`?
             num_images: 9 is not allowed; allowed: 1 to 4
             output_format: "jpg" is not allowed; allowed: jpeg, png; did you mean `"jpeg"`?"#;
         check(&input, Mode::AsFal, expected);
@@ -553,7 +553,7 @@ mod tests {
         let three = json!({"prompt": "x", "loras": [{"path": 1}, {}, {"path": "c"}]});
         check(&three, Mode::AsFal, "loras: has 3 elements; allowed: up to 2 elements");
         let two = json!({"prompt": "x", "loras": [{"path": 1}, {"pth": ""}]});
-        let lines = "loras[0].path: must be string, and is 1\nloras[1].path: is required; allowed: string; is it what you call `pth`?";
+        let lines = "loras[0].path: must be string, and is 1\nloras[1].path: is required; allowed: string; did you mean it by `pth`?";
         check(&two, Mode::AsFal, lines);
     }
 
