@@ -333,9 +333,9 @@ pub enum InputError {
         /// What is wrong with it.
         problem: Box<str>,
     },
-    /// The model's input cannot be encoded as JSON.
+    /// The model's input has no form on the wire (JSON; msgpack in realtime sessions), or no place in this call.
     Body {
-        /// What the encoder said.
+        /// What the encoder said, or what the call takes instead.
         problem: Box<str>,
     },
     /// A field of a typed input is not within the limits of the model's document.
@@ -389,7 +389,7 @@ impl fmt::Display for InputError {
                 write!(f, "{text:?} is not a usable address: {problem}")
             }
             Self::Option { name, problem } => write!(f, "{name}: {problem}"),
-            Self::Body { problem } => write!(f, "the input cannot be encoded as JSON: {problem}"),
+            Self::Body { problem } => write!(f, "the input cannot be sent: {problem}"),
             Self::Field { field, problem } => write!(f, "{field}: {problem}"),
             Self::Handle { problem } => write!(f, "this is not a handle: {problem}"),
         }

@@ -102,7 +102,9 @@ impl ApiError {
     }
 
     /// Whether the same request may succeed later: the service's word, else its error type, else the
-    /// status (429 and 5xx may).
+    /// status: 408, 429 and 5xx may, but not 501 and 505, which say that the service cannot do this at all.
+    ///
+    /// Source of the last: RFC 9110, 15.6.2 and 15.6.6 (documented).
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         if self.timeout_type.as_deref() == Some("user") {
@@ -111,7 +113,11 @@ impl ApiError {
         self.retryable
             .or_else(|| self.error_type.as_ref().and_then(ErrorType::is_transient))
             .unwrap_or_else(|| {
-                self.status.is_some_and(|s| s == 429 || s == 408 || s.is_server_error())
+                self.status.is_some_and(|status| match status.as_u16() {
+                    408 | 429 => true,
+                    501 | 505 => false,
+                    _ => status.is_server_error(),
+                })
             })
     }
 

@@ -26,7 +26,7 @@ pub fn encode<T: Serialize + ?Sized>(input: &T) -> Result<Bytes, InputError> {
         rmp_serde::Serializer::new(&mut bytes).with_struct_map().with_human_readable();
     input
         .serialize(&mut serializer)
-        .map_err(|error| InputError::Body { problem: error.to_string().into() })?;
+        .map_err(|error| InputError::Body { problem: format!("as msgpack: {error}").into() })?;
     Ok(bytes.into())
 }
 
@@ -94,6 +94,23 @@ mod tests {
     fn survives<T: Serialize + for<'a> Deserialize<'a> + PartialEq + fmt::Debug>(value: &T) {
         let message = Message::Binary(encode(value).unwrap());
         assert_eq!(decode::<T>(&message).as_ref(), Ok(value));
+    }
+
+    #[test]
+    fn what_has_no_form_is_told_without_another_forms_name() {
+        struct Odd;
+        impl Serialize for Odd {
+            fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+                Err(serde::ser::Error::custom("no form"))
+            }
+        }
+        let error = encode(&Odd).unwrap_err().to_string();
+        assert!(
+            error.contains("the input cannot be sent: as msgpack:") && !error.contains("JSON"),
+            "{error}"
+        );
+        let error = crate::run::encode_input(&Odd).unwrap_err().to_string();
+        assert_eq!(error, "the input cannot be sent: no form");
     }
 
     #[test]
