@@ -310,11 +310,30 @@ fn unknown(name: &str, schema: Option<Schema<'_>>, own: &[String]) -> Problem {
         .flat_map(|schema| schema.resolved().fields())
         .map(|field| flag_of(field.name))
         .collect();
+    // Inside an object that is there, its own fields come first.
+    if let (Some(schema), Some((parent, last))) = (schema, name.rsplit_once('.'))
+        && let Some(Place { schema: Some(object), .. }) = Place::find(schema, parent)
+    {
+        let mut parts = Vec::new();
+        add_names(object, 0, &mut parts);
+        if let Some(near) = nearest_name(last, parts.iter().map(String::as_str)) {
+            return problem.with_hint(format!("did you mean --{parent}.{near}?"));
+        }
+    }
     let bare = name.strip_prefix("no-").unwrap_or(name);
     let known = || fields.iter().chain(own).map(String::as_str);
     match nearest_name(name, known()).or_else(|| nearest_name(bare, known())) {
         Some(near) => problem.with_hint(format!("did you mean --{near}?")),
         None => problem,
+    }
+}
+
+/// The names of the fields of an object, or of the objects among the alternatives, as flags have them.
+fn add_names(schema: Schema<'_>, depth: usize, names: &mut Vec<String>) {
+    let schema = schema.resolved();
+    names.extend(schema.fields().map(|field| flag_of(field.name)));
+    if depth < DEPTH_MAX {
+        schema.alternatives().for_each(|inner| add_names(inner, depth + 1, names));
     }
 }
 
@@ -474,7 +493,7 @@ mod tests {
             (&["--numImages", "x"], "no input --numImages", "did you mean --num-images?"),
             (&["--deadlin", "10m"], "no input --deadlin", "did you mean --deadline?"),
             (&["--no-prompt"], "no input --no-prompt", "did you mean --prompt?"),
-            (&["--image-size.widht", "1"], "no input", "did you mean --image-size?"),
+            (&["--image-size.widht", "1"], "no input", "did you mean --image-size.width?"),
             (&["--num-images"], "--num-images needs a value: N", ""),
             (&["--num-images", "--prompt", "x"], "--num-images needs a value: N", ""),
             (&["prompt"], "is not key=value", ""),
