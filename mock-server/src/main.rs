@@ -14,7 +14,7 @@ use fal_mock::model::{RealtimeConfig, RealtimeMode, RetryProfile, WebhookHosts, 
 use fal_mock::{ClockMode, MockFal, parse_duration};
 use fal_protocol::schema::Mode;
 
-use program::{Check, Env, Exec};
+use program::{Check, Env, Exec, Live};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         Some(Task::Serve(Serve { service, .. }) | Task::Exec(Exec { service, .. })) => {
             service.workers
         }
-        Some(Task::Env(_) | Task::Check(_)) => 1,
+        Some(Task::Env(_) | Task::Live(_) | Task::Check(_)) => 1,
         None => cli.serve.service.workers,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         Some(Task::Serve(flags)) => runtime.block_on(run(flags)),
         Some(Task::Exec(flags)) => runtime.block_on(program::exec(flags)),
         Some(Task::Env(flags)) => runtime.block_on(program::env(flags)),
+        Some(Task::Live(flags)) => runtime.block_on(program::live(flags)),
         Some(Task::Check(flags)) => program::check(&flags),
     }
 }
@@ -121,7 +122,10 @@ async fn run(flags: Serve) -> ExitCode {
     }
     // A reader that has gone is no reason to stop serving.
     let _ = announce(&mock, flags.quiet);
-    stop.await;
+    tokio::select! {
+        () = stop => {}
+        () = end_of_input(), if flags.stop_on_eof => {}
+    }
     mock.stop().await;
     ExitCode::SUCCESS
 }
@@ -199,6 +203,19 @@ fn complain(problem: &str) -> ExitCode {
     ExitCode::from(EXIT_CANNOT_LISTEN)
 }
 
+/// Resolves at the end of standard input.
+///
+/// A thread of its own reads it: the runtime would wait for its own at the end, and a read cannot be called off.
+async fn end_of_input() {
+    let (ended, end) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        // An input that cannot be read has ended as well.
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        let _ = ended.send(());
+    });
+    let _ = end.await;
+}
+
 /// Resolves at Ctrl-C, and at SIGTERM where there is one. Listens from the call on.
 #[cfg(unix)]
 fn stop_signal() -> impl Future<Output = ()> {
@@ -247,6 +264,7 @@ enum Task {
     Serve(Serve),
     Exec(Exec),
     Env(Env),
+    Live(Live),
     Check(Check),
 }
 
@@ -263,6 +281,10 @@ struct Serve {
     /// Print the first line only.
     #[arg(long)]
     quiet: bool,
+
+    /// Stop when standard input ends, as it does when the program that started the mock is gone, however it went.
+    #[arg(long)]
+    stop_on_eof: bool,
 
     #[command(flatten)]
     service: Service,

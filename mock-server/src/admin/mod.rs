@@ -136,9 +136,13 @@ impl<'a> Call<'a> {
 
     /// Addresses in answers lead back the way that the call came.
     fn door(&self) -> Door<'a> {
+        Door::Prefix { is_secure: false, authority: self.authority().to_owned().into() }
+    }
+
+    /// The name by which the caller knows the mock.
+    fn authority(&self) -> &str {
         let host = self.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let authority = host.unwrap_or_else(|| self.shared.listening()).to_owned().into();
-        Door::Prefix { is_secure: false, authority }
+        host.unwrap_or_else(|| self.shared.listening())
     }
 }
 

@@ -65,6 +65,19 @@ pub(super) static ROUTES: &[Route] = &[
     },
     Route {
         method: Method::GET,
+        path: "/env",
+        summary: "The variables that lead programs to this mock, and the files that they name.",
+        query: &[
+            ("dir", "The folder, on the caller's machine, where the files are going to be."),
+            ("key", "What FAL_KEY is to be, of the form id:secret. Default: a fresh one."),
+            ("node_options", "What NODE_OPTIONS is without the mock."),
+        ],
+        body: None,
+        answer: Answer::Json("Env"),
+        handler: Handler::Now(service::env),
+    },
+    Route {
+        method: Method::GET,
         path: "/counters",
         summary: "What has happened since the tenant began.",
         query: &[],

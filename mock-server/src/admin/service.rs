@@ -1,8 +1,9 @@
 //! What the process is, and what it has done.
 
-use serde_json::json;
+use serde_json::{Map, json};
 
 use super::{Call, Problem, Reply};
+use crate::environment;
 use crate::model::Catalog;
 
 pub(super) fn ready(call: &Call<'_>) -> Result<Reply, Problem> {
@@ -11,6 +12,28 @@ pub(super) fn ready(call: &Call<'_>) -> Result<Reply, Problem> {
         "status": "ready",
         "version": env!("CARGO_PKG_VERSION"),
         "models": models,
+    })))
+}
+
+/// What leads programs here. The caller writes the files: the mock may be on another machine, and reads no paths.
+pub(super) fn env(call: &Call<'_>) -> Result<Reply, Problem> {
+    let Some(dir) = call.parameter("dir") else {
+        return Err(Problem::invalid("dir must name the folder where you will write the files"));
+    };
+    let key = call.parameter("key").unwrap_or_else(environment::fresh_key);
+    let node_options = call.parameter("node_options").unwrap_or_default();
+    let gate = call.shared.gate();
+    // Where nobody else can be reached, nobody else has to be trusted.
+    let files = environment::files(gate.tls().ca_pem(), gate.passthrough());
+    let dir = dir.trim_end_matches(['/', '\\']);
+    let [own, bundle, preload] = files.each_ref().map(|(name, _)| format!("{dir}/{name}"));
+    let url = format!("http://{}", call.authority());
+    let variables =
+        environment::variables(&url, &key, [&own, &bundle, &preload], &node_options).into_iter();
+    let files = files.into_iter().map(|(name, text)| (name.to_owned(), text.into()));
+    Ok(Reply::Json(json!({
+        "variables": variables.map(|(name, value)| (name.to_owned(), value.into())).collect::<Map<_, _>>(),
+        "files": files.collect::<Map<_, _>>(),
     })))
 }
 

@@ -82,41 +82,20 @@ impl Environment {
     /// When the files cannot be written, or the folder's name is no text.
     pub fn kept_in(folder: &Path, url: &str, ca_pem: &str, key: &str) -> io::Result<Self> {
         make_private_dir(folder)?;
-        let write = |name: &str, bytes: &[u8]| -> io::Result<String> {
-            let file = std::path::absolute(folder.join(name))?;
-            replace(&file, bytes)?;
-            file.into_os_string().into_string().map_err(|_| {
+        let absolute = std::path::absolute(folder)?;
+        let path_of = |name: &str| {
+            absolute.join(name).into_os_string().into_string().map_err(|_| {
                 let text = format!("{} is not UTF-8: choose another folder", folder.display());
                 io::Error::new(io::ErrorKind::InvalidInput, text)
             })
         };
-        let own = write("ca.pem", ca_pem.as_bytes())?;
-        let bundle = write("bundle.pem", bundle::with_system_roots(ca_pem).as_bytes())?;
-        let preload = write("fal-mock-preload.cjs", PRELOAD.as_bytes())?;
         let before = std::env::var("NODE_OPTIONS").unwrap_or_default();
-        let node_options = node_options(&before, &preload);
-
-        let mut settings = Vec::new();
-        let mut set = |names: &[&'static str], value: &str, whom| {
-            settings.extend(names.iter().map(|name| Setting {
-                name,
-                value: Some(value.to_owned()),
-                whom,
-            }));
-        };
-        let tls = Whom::Only(&[Runtime::Python, Runtime::Rust, Runtime::Curl]);
-        set(&["FAL_KEY", "FAL_API_KEY"], key, Whom::All);
-        set(&["FAL_MOCK_URL"], url, Whom::All);
-        set(&["FAL_BASE_URL"], url, Whom::Only(&[Runtime::Rust]));
-        set(&PROXIES, url, Whom::All);
-        set(&["NO_PROXY", "no_proxy"], "localhost,127.0.0.1,::1", Whom::All);
-        set(&["SSL_CERT_FILE"], &bundle, tls);
-        set(&["REQUESTS_CA_BUNDLE"], &bundle, Whom::Only(&[Runtime::Python]));
-        set(&["CURL_CA_BUNDLE"], &bundle, Whom::Only(&[Runtime::Curl]));
-        // Node.js adds these to its own.
-        set(&["NODE_EXTRA_CA_CERTS"], &own, Whom::Only(&[Runtime::Node]));
-        set(&["NODE_OPTIONS"], &node_options, Whom::Only(&[Runtime::Node]));
-        settings.extend(TAKEN_AWAY.map(|name| Setting { name, value: None, whom: Whom::All }));
+        let files = files(ca_pem, true);
+        for (name, text) in &files {
+            replace(&absolute.join(name), text.as_bytes())?;
+        }
+        let [own, bundle, preload] = files.map(|(name, _)| path_of(name));
+        let settings = settings(url, key, [&own?, &bundle?, &preload?], &before);
         Ok(Self { settings, _folder: None })
     }
 
@@ -150,8 +129,63 @@ impl Environment {
     }
 }
 
+/// The files that settings name, as they are to be written: the certificate, the roots of trust, what Node.js loads.
+///
+/// Without the roots that the system trusts a client in Python is ready in a tenth of the time.
+pub(crate) fn files(ca_pem: &str, with_system_roots: bool) -> [(&'static str, String); 3] {
+    let bundle = match with_system_roots {
+        true => bundle::with_system_roots(ca_pem),
+        false => ca_pem.to_owned(),
+    };
+    [
+        ("ca.pem", ca_pem.to_owned()),
+        ("bundle.pem", bundle),
+        ("fal-mock-preload.cjs", PRELOAD.to_owned()),
+    ]
+}
+
+/// The settings; `paths` are where the [`files`] are, `node_options` is what the program would have got.
+fn settings(url: &str, key: &str, paths: [&str; 3], node_options: &str) -> Vec<Setting> {
+    let [own, bundle, preload] = paths;
+    let mut settings = Vec::new();
+    let mut set = |names: &[&'static str], value: &str, whom| {
+        settings.extend(names.iter().map(|name| Setting {
+            name,
+            value: Some(value.to_owned()),
+            whom,
+        }));
+    };
+    let tls = Whom::Only(&[Runtime::Python, Runtime::Rust, Runtime::Curl]);
+    set(&["FAL_KEY", "FAL_API_KEY"], key, Whom::All);
+    set(&["FAL_MOCK_URL"], url, Whom::All);
+    set(&["FAL_BASE_URL"], url, Whom::Only(&[Runtime::Rust]));
+    set(&PROXIES, url, Whom::All);
+    set(&["NO_PROXY", "no_proxy"], "localhost,127.0.0.1,::1", Whom::All);
+    set(&["SSL_CERT_FILE"], bundle, tls);
+    set(&["REQUESTS_CA_BUNDLE"], bundle, Whom::Only(&[Runtime::Python]));
+    set(&["CURL_CA_BUNDLE"], bundle, Whom::Only(&[Runtime::Curl]));
+    // Node.js adds these to its own.
+    set(&["NODE_EXTRA_CA_CERTS"], own, Whom::Only(&[Runtime::Node]));
+    let node_options = with_preload(node_options, preload);
+    set(&["NODE_OPTIONS"], &node_options, Whom::Only(&[Runtime::Node]));
+    settings.extend(TAKEN_AWAY.map(|name| Setting { name, value: None, whom: Whom::All }));
+    settings
+}
+
+/// Names and values for programs on whichever machine, which will find the [`files`] at `paths` there; `None` for
+/// a variable that must not be there.
+pub(crate) fn variables(
+    url: &str,
+    key: &str,
+    paths: [&str; 3],
+    node_options: &str,
+) -> Vec<(&'static str, Option<String>)> {
+    let settings = settings(url, key, paths, node_options);
+    settings.into_iter().map(|setting| (setting.name, setting.value)).collect()
+}
+
 /// `before` with `--require` for the file at its end, unless it is there.
-fn node_options(before: &str, preload: &str) -> String {
+fn with_preload(before: &str, preload: &str) -> String {
     let quoted = preload.replace('\\', "\\\\").replace('"', "\\\"");
     let option = format!("--require \"{quoted}\"");
     match before.trim() {
@@ -229,10 +263,10 @@ mod tests {
     fn options_of_node_are_kept_and_the_file_is_named_once() {
         let path = r#"/tmp/a "b"\c.cjs"#;
         let option = r#"--require "/tmp/a \"b\"\\c.cjs""#;
-        assert_eq!(node_options("", path), option);
+        assert_eq!(with_preload("", path), option);
         let both = format!("--max-old-space-size=99 {option}");
-        assert_eq!(node_options(" --max-old-space-size=99", path), both);
-        assert_eq!(node_options(&both, path), both);
+        assert_eq!(with_preload(" --max-old-space-size=99", path), both);
+        assert_eq!(with_preload(&both, path), both);
     }
 
     #[test]

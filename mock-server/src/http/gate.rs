@@ -48,7 +48,7 @@ impl Gate {
     }
 
     /// Whether hosts that are not fal's can be reached.
-    pub(super) const fn passthrough(&self) -> bool {
+    pub(crate) const fn passthrough(&self) -> bool {
         self.passthrough
     }
 

@@ -1,19 +1,13 @@
 //! `fal-mock env`: the variables for programs under a mock that runs.
 
-use std::error::Error;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use fal_mock::environment::{Environment, Runtime, Shell, fresh_key};
-use http::{Request, Uri, header};
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::body::Bytes;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio::task::JoinSet;
+use http::Uri;
 
+use super::ask::{Mock, Problem};
 use super::exec::key;
 
 /// Print the variables that lead programs to a mock that runs.
@@ -79,30 +73,18 @@ pub(crate) async fn env(flags: Env) -> ExitCode {
     }
 }
 
-async fn script(flags: Env) -> Result<String, Box<dyn Error + Send + Sync>> {
-    let Some(authority) = flags.url.authority().filter(|_| flags.url.scheme_str() == Some("http"))
-    else {
-        return Err("--url must be an address such as http://127.0.0.1:8787".into());
-    };
-    let url = format!("http://{authority}");
-    let fetching =
-        tokio::time::timeout(ANSWER_TIME_MAX, certificate(&flags.url, authority.as_str()));
-    let certificate = match fetching.await {
-        Ok(Ok(certificate)) => certificate,
-        Ok(Err(error)) => {
-            let text = format!(
-                "no mock answers at {url} ({error}): start it with `fal-mock`, or name its --url"
-            );
-            return Err(text.into());
-        }
-        Err(_) => return Err(format!("{url} did not answer in time").into()),
-    };
+async fn script(flags: Env) -> Result<String, Problem> {
+    let at = Mock::at(&flags.url)?;
+    let (url, authority) = (at.url(), at.authority);
+    let certificate = certificate(&at).await.map_err(|error| {
+        format!("no mock answers at {url} ({error}): start it with `fal-mock`, or name its --url")
+    })?;
     let dir = match flags.dir {
         Some(dir) => dir,
         // By port, so that settings for two mocks do not mix.
         None => fal_mock::data_dir()
             .ok_or("no home directory is known: name a place for files with --dir")?
-            .join(format!("env/{}", authority.as_str().replace([':', '[', ']'], "-"))),
+            .join(format!("env/{}", authority.replace([':', '[', ']'], "-"))),
     };
     let key = flags.key.unwrap_or_else(fresh_key);
     let environment = Environment::kept_in(&dir, &url, &certificate, &key)?;
@@ -121,18 +103,8 @@ async fn script(flags: Env) -> Result<String, Box<dyn Error + Send + Sync>> {
 }
 
 /// The certificate of the mock's authority.
-async fn certificate(url: &Uri, authority: &str) -> Result<String, Box<dyn Error + Send + Sync>> {
-    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
-    let stream = TcpStream::connect((host, url.port_u16().unwrap_or(80))).await?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let mut driver = JoinSet::new();
-    driver.spawn(connection);
-    let request = Request::get("/__mock/v1/ca.pem").header(header::HOST, authority);
-    let response = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
-    let body =
-        Limited::new(response.into_body(), CERTIFICATE_BYTES_MAX).collect().await?.to_bytes();
-    let text = String::from_utf8(body.into())?;
+async fn certificate(at: &Mock<'_>) -> Result<String, Problem> {
+    let text = String::from_utf8(at.get("/__mock/v1/ca.pem", CERTIFICATE_BYTES_MAX).await?)?;
     if !text.starts_with("-----BEGIN CERTIFICATE-----") {
         return Err("what answers there is no fal-mock".into());
     }
@@ -149,9 +121,6 @@ Exit codes: 0, or 2 if no mock answers there or a flag is wrong.";
 
 /// clap uses the same for wrong flags.
 const EXIT_NO_MOCK: u8 = 2;
-
-/// Until the mock has answered.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// A certificate takes less than 2 KiB.
 const CERTIFICATE_BYTES_MAX: usize = 64 << 10;

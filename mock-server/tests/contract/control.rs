@@ -105,6 +105,32 @@ async fn it_says_what_it_is() {
 }
 
 #[tokio::test]
+async fn it_tells_what_leads_programs_here() {
+    let bench = Bench::new().await;
+    let told = bench.get("/env?dir=/somewhere/&key=a:b&node_options=--trace-gc").await;
+    let (variables, files) = (&told["variables"], &told["files"]);
+    assert_eq!(variables["FAL_KEY"], "a:b");
+    assert_eq!(variables["HTTPS_PROXY"], bench.mock.url());
+    assert_eq!(variables["SSL_CERT_FILE"], "/somewhere/bundle.pem");
+    let preload = "--trace-gc --require \"/somewhere/fal-mock-preload.cjs\"";
+    assert_eq!(variables["NODE_OPTIONS"], preload);
+    assert!(variables["FAL_KEY_SECRET"].is_null() && variables.get("FAL_KEY_SECRET").is_some());
+    assert_eq!(files["ca.pem"], bench.mock.ca_pem());
+    // Nobody else can be reached, so nobody else is trusted.
+    assert_eq!(files["bundle.pem"], files["ca.pem"]);
+    assert_eq!(files.as_object().unwrap().len(), 3);
+
+    // The same as for programs that are started here.
+    let environment = bench.mock.environment("a:b").unwrap();
+    let names: Vec<&str> = environment.variables().map(|(name, _)| name).collect();
+    assert_eq!(names.len(), variables.as_object().unwrap().len());
+    assert!(names.iter().all(|name| variables.get(name).is_some()));
+
+    let (status, problem) = bench.call(Method::GET, "/env", "/env", Value::Null).await;
+    assert_eq!((status, problem["status"].as_u64()), (400, Some(400)));
+}
+
+#[tokio::test]
 async fn tenants_are_made_and_ended() {
     let bench = Bench::new().await;
     let new = json!({ "name": "one", "seed": 7, "clock": "virtual", "run_time": "2h",
