@@ -142,10 +142,10 @@ fn encoded_answers_pass_as_they_are_and_redirects_are_not_followed() {
     let upstream = upstream(|target, _, stream| {
         let head = match target.ends_with("/moved") {
             true => {
-                "HTTP/1.1 302 Found\r\nlocation: https://evil.test/\r\ncontent-length: 0\r\n\r\n"
+                "HTTP/1.1 302 Found\r\nlocation: https://evil.test/\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
             }
             false => {
-                "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 4\r\n\r\n\x1f\u{1}zz"
+                "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 4\r\nconnection: close\r\n\r\n\x1f\u{1}zz"
             }
         };
         stream.write_all(head.as_bytes()).unwrap();
