@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use fal_mock::model::{RealtimeConfig, RealtimeMode, RetryProfile, WebhookHosts, WebhookLayout};
+use fal_mock::scenario::Scenario;
 use fal_mock::{ClockMode, MockFal, parse_duration};
 use fal_protocol::schema::Mode;
 
@@ -46,11 +47,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// The mock that flags ask for, without its address.
-fn builder(flags: &Service) -> fal_mock::Builder {
+/// The mock that flags ask for, without its address; or what is wrong with its scenarios.
+fn builder(flags: &Service) -> Result<fal_mock::Builder, String> {
     let mut builder = MockFal::builder()
-        .seed(flags.seed)
-        .clock(flags.clock)
+        .isolated(flags.isolated)
         .queue_time(flags.queue_time)
         .run_time(flags.run_time)
         .require_key(!flags.public)
@@ -60,6 +60,12 @@ fn builder(flags: &Service) -> fal_mock::Builder {
         .strict(flags.strict)
         .validation(flags.validation.into())
         .passthrough(flags.passthrough);
+    if let Some(seed) = flags.seed {
+        builder = builder.seed(seed);
+    }
+    if let Some(clock) = flags.clock {
+        builder = builder.clock(clock);
+    }
     for path in &flags.openapi {
         builder = builder.openapi(path.clone());
     }
@@ -87,13 +93,19 @@ fn builder(flags: &Service) -> fal_mock::Builder {
     let mut realtime = RealtimeConfig::default();
     realtime.modes.clone_from(&flags.realtime_mode);
     realtime.session_timeout = Some(flags.session_timeout);
-    builder.realtime(realtime).spool_bytes(flags.spool_bytes)
+    for scenario in Scenario::find_all(&flags.scenario).map_err(|error| error.to_string())? {
+        builder = builder.scenario(scenario);
+    }
+    Ok(builder.realtime(realtime).spool_bytes(flags.spool_bytes))
 }
 
 async fn run(flags: Serve) -> ExitCode {
     // Before the port is announced: whoever reads it may ask for a stop at once.
     let stop = stop_signal();
-    let builder = builder(&flags.service).host(flags.host).port(flags.port);
+    let builder = match builder(&flags.service) {
+        Ok(builder) => builder.host(flags.host).port(flags.port),
+        Err(problem) => return complain(&problem),
+    };
     let mock = match start(builder, flags.service.ca_dir.clone()).await {
         Ok(mock) => mock,
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
@@ -122,9 +134,11 @@ async fn run(flags: Serve) -> ExitCode {
     }
     // A reader that has gone is no reason to stop serving.
     let _ = announce(&mock, flags.quiet);
+    let is_watched = flags.service.watch;
     tokio::select! {
         () = stop => {}
         () = end_of_input(), if flags.stop_on_eof => {}
+        () = program::watch(&mock, flags.service.scenario), if is_watched => {}
     }
     mock.stop().await;
     ExitCode::SUCCESS
@@ -295,8 +309,22 @@ struct Serve {
 struct Service {
     /// How time passes: real, scaled:N (so many times as fast), virtual (only when the control API moves it) or
     /// virtual:auto (to the next event, as soon as nothing else can happen).
-    #[arg(long, default_value = "real", value_name = "CLOCK")]
-    clock: ClockMode,
+    /// Default: as the scenario says, else real.
+    #[arg(long, value_name = "CLOCK")]
+    clock: Option<ClockMode>,
+
+    /// Play this scenario: a file, a folder of them, or the name of one that comes with the mock, such as flaky-network;
+    /// repeatable, later ones come first.
+    #[arg(long, value_name = "NAME|FILE|DIR")]
+    scenario: Vec<PathBuf>,
+
+    /// Play scenarios anew when their files change. Where a file is wrong the one before goes on.
+    #[arg(long, requires = "scenario")]
+    watch: bool,
+
+    /// Refuse calls that no rule of the scenario covers, with 404 and the rules that came nearest.
+    #[arg(long)]
+    isolated: bool,
 
     /// How long a job waits in the queue although a runner is free.
     #[arg(long, default_value = "200ms", value_parser = parse_duration, value_name = "TIME")]
@@ -315,8 +343,9 @@ struct Service {
     instant: bool,
 
     /// What everything that looks random follows from: request ids, seeds, pictures.
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    seed: u64,
+    /// Default: as the scenario says, else 0.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
 
     /// Answer calls without a key as well.
     #[arg(long)]
@@ -483,6 +512,8 @@ Examples:
   fal-mock --openapi documents/ --strict     only the models whose documents lie there
   fal-mock --runners 1 --run-time 10s        a busy endpoint: jobs queue up
   fal-mock exec -- python app.py             a program under a mock of its own
+  fal-mock --scenario flaky-network --watch  one request in twenty is lost
+  fal-mock check tests/scenarios/            what is wrong with scenario files
   eval \"$(fal-mock env)\"                    this shell's programs, under a mock that runs
   curl -H 'Authorization: Key any:key' -d '{\"prompt\":\"a cat\"}' \\
     http://127.0.0.1:8787/fal.run/fal-ai/flux/dev

@@ -17,6 +17,7 @@ use crate::model::{
     Catalog, Config, Control, Counters, DeliveryView, Failure, FileView, JobView, Loaded,
     RealtimeConfig, RequestId, RetryProfile, SessionView, TenantId, WebhookHosts, WebhookLayout,
 };
+use crate::scenario::{PlayView, Scenario};
 use crate::tenant::Tenant;
 use crate::world::{ClockMode, Seen, Settings, Start, TenantError, Worlds};
 
@@ -48,8 +49,10 @@ impl MockFal {
     pub fn builder() -> Builder {
         Builder {
             config: Config::default(),
-            clock: ClockMode::Real,
+            clock: None,
             start: None,
+            seed: None,
+            scenarios: Vec::new(),
             documents: Vec::new(),
             prices: Vec::new(),
             host: IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -197,6 +200,36 @@ impl MockFal {
         self.shared.gate().refused_total()
     }
 
+    /// Plays scenarios from their start, as one; later ones come first. Their documents are added to those that are
+    /// there. Tenants that were made before go on with what they have.
+    ///
+    /// # Errors
+    /// As [`io::ErrorKind::InvalidData`], when a document that they name cannot be read or used. Then nothing changes.
+    pub fn set_scenarios(&self, layers: &[Scenario]) -> io::Result<()> {
+        let scenario = Arc::new(Scenario::layered(layers));
+        let mut catalog = Catalog::empty();
+        for path in scenario.documents() {
+            Source::from(path).add_to(&mut catalog)?;
+        }
+        self.shared.with_worlds(TenantId::FIRST, |worlds, real| {
+            worlds.add_to_catalog(TenantId::FIRST, &catalog);
+            worlds.set_scenario(real, scenario);
+        });
+        Ok(())
+    }
+
+    /// What can be seen of the scenario that is being played.
+    #[must_use]
+    pub fn play(&self) -> Option<PlayView> {
+        self.tenant.play()
+    }
+
+    /// What the scenario expected and has not happened, one sentence each.
+    #[must_use]
+    pub fn unmet(&self) -> Vec<String> {
+        self.tenant.unmet()
+    }
+
     /// Lets the next job or sync run that is accepted fail. Calls queue up.
     pub fn fail_next(&self, failure: Failure) {
         self.control(Control::FailNext(failure));
@@ -239,8 +272,10 @@ impl fmt::Debug for MockFal {
 #[must_use]
 pub struct Builder {
     config: Config,
-    clock: ClockMode,
+    clock: Option<ClockMode>,
     start: Option<SystemTime>,
+    seed: Option<u64>,
+    scenarios: Vec<Scenario>,
     documents: Vec<Source>,
     prices: Vec<Source>,
     host: IpAddr,
@@ -259,13 +294,28 @@ impl Builder {
 
     /// Everything that looks random follows from it. Default: 0.
     pub fn seed(mut self, seed: u64) -> Self {
-        self.config.seed = seed;
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Adds a scenario. Several are played as one; later ones come first. What is set here by hand counts for more than
+    /// the seed and the clock of a scenario, and what a scenario says of an app or a call for more than what is set
+    /// here for all.
+    pub fn scenario(mut self, scenario: Scenario) -> Self {
+        self.scenarios.push(scenario);
+        self
+    }
+
+    /// Whether calls that no rule of the scenario covers are refused, with 404 and the rules that came nearest.
+    /// Default: no.
+    pub fn isolated(mut self, isolated: bool) -> Self {
+        self.config.isolated = isolated;
         self
     }
 
     /// How time passes, for further tenants too. Default: as everywhere.
     pub fn clock(mut self, mode: ClockMode) -> Self {
-        self.clock = mode;
+        self.clock = Some(mode);
         self
     }
 
@@ -430,6 +480,16 @@ impl Builder {
     /// authority can neither be read nor made.
     pub async fn start(mut self) -> io::Result<MockFal> {
         let mut loaded = Loaded::default();
+        let mut mode = self.clock;
+        if !self.scenarios.is_empty() {
+            let scenario = Scenario::layered(&self.scenarios);
+            self.seed = self.seed.or(scenario.seed);
+            mode = mode.or(scenario.clock.mode);
+            self.start = self.start.or(scenario.clock.start);
+            self.documents.extend(scenario.documents().map(Source::from));
+            self.config.scenario = Some(Arc::new(scenario));
+        }
+        self.config.seed = self.seed.unwrap_or(self.config.seed);
         if !self.documents.is_empty() || !self.prices.is_empty() {
             let catalog = Arc::make_mut(&mut self.config.catalog);
             for source in &self.documents {
@@ -457,7 +517,7 @@ impl Builder {
             upload_bytes: self.config.upload_bytes_max,
             message_bytes: self.config.realtime.message_bytes_max,
         };
-        let worlds = Worlds::new(self.config, self.clock, start);
+        let worlds = Worlds::new(self.config, mode.unwrap_or_default(), start);
         let gate = Gate::new(self.ca_dir.as_deref(), self.passthrough)?;
         let (shared, letters) = Shared::new(worlds, limits, address.to_string(), gate, spool);
         let server = tokio::spawn(http::serve(listener, Arc::clone(&shared)));

@@ -10,6 +10,7 @@ use crate::model::{
     Control, Counters, DeliveryView, Door, Failure, FileView, JobState, JobView, Model, RequestId,
     SessionView, TenantId, Wait,
 };
+use crate::scenario::{PlayView, Scenario};
 use crate::world::{ClockMode, Seen, TenantView, World};
 
 /// One tenant of a running mock: a world of its own, which its key selects.
@@ -110,6 +111,27 @@ impl Tenant {
     pub fn control(&self, control: Control) -> bool {
         let done = self.shared.with_model(self.id, |model, now| model.handle_control(now, control));
         done.unwrap_or(false)
+    }
+
+    /// Plays a scenario from its start, on top of that which the mock was started with; or that one alone again. Calls
+    /// that were made before go on as they were bound to.
+    ///
+    /// Its rules, apps but for their documents, faults and expectations count from now on; its seed counts for faults
+    /// alone, and its clock does not, because both are settled when a world begins.
+    pub fn set_scenario(&self, scenario: Option<Scenario>) {
+        self.shared.with_world(self.id, |world, real| world.set_scenario_layer(real, scenario));
+    }
+
+    /// What can be seen of the scenario that is being played.
+    #[must_use]
+    pub fn play(&self) -> Option<PlayView> {
+        self.model(|model| model.play_view())
+    }
+
+    /// What the scenario expected and has not happened, one sentence each.
+    #[must_use]
+    pub fn unmet(&self) -> Vec<String> {
+        self.play().map(|play| play.unmet).unwrap_or_default()
     }
 
     /// Its clock.

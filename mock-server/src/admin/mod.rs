@@ -16,6 +16,7 @@ mod metrics;
 mod problem;
 mod records;
 mod routes;
+mod scenario;
 mod service;
 mod state;
 mod tenants;

@@ -9,11 +9,13 @@ pub(crate) struct Problem {
     pub(super) status: StatusCode,
     /// What is wrong, and what to do.
     pub(super) detail: String,
+    /// Each of them, where there are several with places of their own.
+    problems: Vec<Value>,
 }
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into() }
+        Self { status, detail: detail.into(), problems: Vec::new() }
     }
 
     /// 400: the call is not understood.
@@ -31,12 +33,21 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, detail)
     }
 
+    pub(super) fn with_problems(mut self, problems: Vec<Value>) -> Self {
+        self.problems = problems;
+        self
+    }
+
     pub(super) fn to_json(&self) -> Value {
-        json!({
+        let mut value = json!({
             "type": "about:blank",
             "title": self.status.canonical_reason().unwrap_or("Error"),
             "status": self.status.as_u16(),
             "detail": self.detail,
-        })
+        });
+        if !self.problems.is_empty() {
+            value["problems"] = self.problems.as_slice().into();
+        }
+        value
     }
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{
     Answer, Handler, JSON, Reply, Route, clock, document, events, har, jobs, ledger, records,
-    service, state, tenants,
+    scenario, service, state, tenants,
 };
 
 const LIMIT: (&str, &str) = ("limit", "How many at most, up to 10,000. Default: 100.");
@@ -283,6 +283,71 @@ pub(super) static ROUTES: &[Route] = &[
         body: None,
         answer: Answer::Document(JSON),
         handler: Handler::Now(har::export),
+    },
+    Route {
+        method: Method::GET,
+        path: "/requests/unmatched",
+        summary: "The last calls that no rule of the scenario decided about, and the rules that came nearest.",
+        query: &[],
+        body: None,
+        answer: Answer::Json("Unmatched"),
+        handler: Handler::Now(scenario::unmatched),
+    },
+    Route {
+        method: Method::GET,
+        path: "/scenario",
+        summary: "The scenario that is played, what its rules decided and its faults did.",
+        query: &[],
+        body: None,
+        answer: Answer::Json("Play"),
+        handler: Handler::Now(scenario::show),
+    },
+    Route {
+        method: Method::PUT,
+        path: "/scenario",
+        summary: "Plays a scenario, in YAML or JSON, on top of that of the command line, in place of one put before. All counts begin anew.",
+        query: &[("name", "What it is called. Default: admin.")],
+        body: Some("Scenario"),
+        answer: Answer::Json("Play"),
+        handler: Handler::Now(scenario::put),
+    },
+    Route {
+        method: Method::DELETE,
+        path: "/scenario",
+        summary: "Plays that of the command line alone again, from its start.",
+        query: &[],
+        body: None,
+        answer: Answer::Nothing,
+        handler: Handler::Now(scenario::clear),
+    },
+    Route {
+        method: Method::GET,
+        path: "/scenario.schema.json",
+        summary: "The JSON Schema of scenarios.",
+        query: &[],
+        body: None,
+        answer: Answer::Document(JSON),
+        handler: Handler::Now(|_| {
+            Ok(Reply::Document(JSON, bytes::Bytes::from_static(crate::scenario::SCHEMA.as_bytes())))
+        }),
+    },
+    Route {
+        method: Method::GET,
+        path: "/faults",
+        summary: "Every fault of the scenario, and when it happened to whom.",
+        query: &[],
+        body: None,
+        answer: Answer::Json("Faults"),
+        handler: Handler::Now(scenario::faults),
+    },
+    Route {
+        method: Method::GET,
+        path: "/verify",
+        summary: "Whether everything has happened that the scenario expects.",
+        query: &[],
+        body: None,
+        answer: Answer::Json("Verdict"),
+        handler: Handler::Now(scenario::verify),
     },
     Route {
         method: Method::GET,

@@ -18,6 +18,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::rustls::server::Acceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::shape::{Line, Socket};
 use super::{Responding, Shared, respond, respond_now};
 use crate::doors::{self, Way};
 use crate::tls::{Subject, is_tls};
@@ -27,20 +28,25 @@ pub(super) async fn connection(stream: TcpStream, shared: Arc<Shared>) {
     // Events are small and shall not wait for each other. Without it they only come later.
     let _ = stream.set_nodelay(true);
     let mut first = [0];
+    let line = Line::default();
     match stream.peek(&mut first).await {
         Ok(1) if is_tls(first[0]) => {
             let address = stream.local_addr().map(|address| address.ip());
+            let socket = Socket::new(stream, line.clone());
             // In a box, so that connections without TLS have no room for it.
-            Box::pin(secure(stream, Way::default(), address.ok(), shared)).await;
+            Box::pin(secure(socket, Way::default(), address.ok(), shared, line)).await;
         }
-        Ok(1) => speak(TokioIo::new(stream), Way::default(), shared).await,
+        Ok(1) => {
+            let socket = Socket::new(stream, line.clone());
+            speak(TokioIo::new(socket), Way::default(), shared, line).await;
+        }
         // It was closed without a word.
         _ => {}
     }
 }
 
 /// What follows the answer to a `CONNECT` whose target is here.
-pub(super) fn tunnel(upgrade: OnUpgrade, way: Way, shared: Arc<Shared>) -> BoxFuture {
+pub(super) fn tunnel(upgrade: OnUpgrade, way: Way, shared: Arc<Shared>, line: Line) -> BoxFuture {
     Box::pin(async move {
         let Ok(upgraded) = upgrade.await else { return };
         let mut stream = TokioIo::new(upgraded);
@@ -48,14 +54,14 @@ pub(super) fn tunnel(upgrade: OnUpgrade, way: Way, shared: Arc<Shared>) -> BoxFu
         let Ok(1) = stream.read(&mut first).await else { return };
         let stream = Started { first: Some(first[0]), stream };
         match is_tls(first[0]) {
-            true => secure(stream, way, None, shared).await,
-            false => speak(TokioIo::new(stream), way, shared).await,
+            true => secure(stream, way, None, shared, line).await,
+            false => speak(TokioIo::new(stream), way, shared, line).await,
         }
     })
 }
 
 /// Serves what speaks TLS. `address` is the one that a client without SNI must mean.
-async fn secure<S>(stream: S, way: Way, address: Option<IpAddr>, shared: Arc<Shared>)
+async fn secure<S>(stream: S, way: Way, address: Option<IpAddr>, shared: Arc<Shared>, line: Line)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -64,7 +70,7 @@ where
     let Ok(Ok(stream)) = handshake.await else { return };
     let name = stream.get_ref().1.server_name();
     let named = name.and_then(doors::named).or(way.named);
-    speak(TokioIo::new(stream), Way { is_secure: true, named }, shared).await;
+    speak(TokioIo::new(stream), Way { is_secure: true, named }, shared, line).await;
 }
 
 async fn shake_hands<S>(
@@ -88,15 +94,17 @@ where
 }
 
 /// Speaks HTTP, and then what was agreed on in it.
-async fn speak<I>(io: I, way: Way, shared: Arc<Shared>)
+async fn speak<I>(io: I, way: Way, shared: Arc<Shared>, line: Line)
 where
     I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
     let after = After::default();
-    let service = service_fn(|request| match respond_now(&shared, &request, way) {
-        Some(response) => Responding::Now(Some(response)),
+    let service = service_fn(|request| match respond_now(&shared, &request, way, &line) {
+        Some(Ok(response)) => Responding::Now(Some(response)),
+        Some(Err(later)) => Responding::Waiting(later),
         None => {
-            Responding::Later(Box::pin(respond(Arc::clone(&shared), request, way, after.clone())))
+            let (shared, after) = (Arc::clone(&shared), after.clone());
+            Responding::Later(Box::pin(respond(shared, request, way, after, line.clone())))
         }
     });
     // How a connection ends is its peer's business; what matters was told to the model already.

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use super::Cut;
 use super::events::Listener;
 use super::pieces::Pieces;
+use super::shape::{Line, Shaped};
 use super::shared::Presence;
 use crate::model;
 
@@ -28,11 +29,17 @@ pub(crate) enum Body {
         /// Tells the model when the stream is dropped.
         presence: Presence,
         ended: bool,
+        /// The connection that it leaves by.
+        line: Line,
+        /// The connection is reset as soon as what came before is on its way.
+        is_resetting: bool,
     },
     /// The answer of another server, passed on.
     Passed(Box<Passed>),
     /// What happens in the mock, for ever.
     Listening(Listener),
+    /// Any of them, with something that happens to its bytes.
+    Shaped(Box<Shaped>),
 }
 
 /// The body of another server's answer, with the connection that it comes by.
@@ -48,11 +55,22 @@ pub(crate) struct Passed {
 pub(crate) enum Piece {
     Event(Bytes),
     End,
+    /// The connection is reset.
+    Reset,
 }
 
 impl Body {
     pub(crate) fn whole(bytes: Bytes) -> Self {
         Self::Whole((!bytes.is_empty()).then_some(bytes))
+    }
+
+    /// Says which connection it leaves by.
+    pub(crate) fn set_line(&mut self, own: &Line) {
+        match self {
+            Self::Events { line, .. } => *line = own.clone(),
+            Self::Shaped(shaped) => shaped.set_line(own),
+            Self::Whole(_) | Self::Pieces(_) | Self::Passed(_) | Self::Listening(_) => {}
+        }
     }
 
     pub(crate) fn pieces(pieces: Vec<model::Piece>) -> Self {
@@ -80,13 +98,27 @@ impl http_body::Body for Body {
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(|_| Cut))),
             Self::Events { ended: true, .. } => Poll::Ready(None),
-            Self::Events { pieces, presence, ended } => {
-                pieces.poll_recv(cx).map(|piece| match piece {
+            Self::Shaped(shaped) => shaped.poll_next(cx),
+            Self::Events { ended, line, is_resetting: true, .. } => {
+                *ended = true;
+                line.reset();
+                Poll::Ready(Some(Err(Cut)))
+            }
+            Self::Events { pieces, presence, ended, is_resetting, .. } => {
+                let piece = std::task::ready!(pieces.poll_recv(cx));
+                Poll::Ready(match piece {
                     Some(Piece::Event(bytes)) => Some(Ok(Frame::data(bytes))),
                     Some(Piece::End) => {
                         *ended = true;
                         presence.over();
                         None
+                    }
+                    Some(Piece::Reset) => {
+                        presence.over();
+                        *is_resetting = true;
+                        // Whoever writes this body flushes when it is not ready.
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
                     }
                     None => {
                         *ended = true;
@@ -104,6 +136,7 @@ impl http_body::Body for Body {
             Self::Events { ended, .. } => *ended,
             Self::Listening(_) => false,
             Self::Passed(passed) => passed.body.is_end_stream(),
+            Self::Shaped(shaped) => shaped.is_over(),
         }
     }
 
@@ -114,6 +147,7 @@ impl http_body::Body for Body {
             }
             Self::Pieces(pieces) => SizeHint::with_exact(pieces.left()),
             Self::Events { .. } | Self::Listening(_) => SizeHint::default(),
+            Self::Shaped(shaped) => shaped.announced(),
             Self::Passed(passed) => passed.body.size_hint(),
         }
     }

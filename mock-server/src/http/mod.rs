@@ -12,6 +12,7 @@ mod pass;
 mod pieces;
 mod receive;
 mod ring;
+mod shape;
 mod shared;
 mod spool;
 mod websocket;
@@ -41,6 +42,7 @@ pub(crate) use events::{LISTENERS_MAX, Listener};
 pub(crate) use gate::Gate;
 pub use gate::Refused;
 use receive::{Received, collect, receive};
+use shape::Line;
 pub(crate) use shared::{Answer, Limits, Shared};
 pub(crate) use spool::Spool;
 
@@ -71,7 +73,8 @@ fn respond_now(
     shared: &Arc<Shared>,
     request: &Request<Incoming>,
     way: Way,
-) -> Option<Response<Body>> {
+    line: &Line,
+) -> Option<Result<Response<Body>, Answering>> {
     let headers = request.headers();
     let is_plain = *request.method() == Method::GET && request.body().is_end_stream();
     // What has an authority may be for somebody else.
@@ -85,18 +88,34 @@ fn respond_now(
     let request = model::Request::new(request.method(), entry.host, entry.path, headers)
         .with_query(entry.query)
         .with_door(entry.door);
-    match shared.exchange(request) {
-        Answer::Now(response) => Some(response.map(Body::whole)),
-        Answer::Stream(response) => Some(response),
-        // Nothing on the queue host is a file, is cut or waits for its head.
-        Answer::Pieces(_) | Answer::Cut | Answer::Later(_) => None,
-    }
+    Some(match shared.exchange(request) {
+        Answer::Now(mut response) => {
+            response.body_mut().set_line(line);
+            Ok(response)
+        }
+        Answer::Over(ended) => {
+            let cut = ended.on(line);
+            Err(Box::pin(async move { Err(cut) }))
+        }
+        Answer::Later(later) => {
+            let line = line.clone();
+            Err(Box::pin(async move {
+                let mut response = later.await.map_err(|ended| ended.on(&line))?;
+                response.body_mut().set_line(&line);
+                Ok(response)
+            }))
+        }
+    })
 }
+
+/// An answer that takes its time, on the short way.
+pub(crate) type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Cut>> + Send>>;
 
 /// An answer on its way.
 pub(crate) enum Responding<F> {
     /// `None` once taken.
     Now(Option<Response<Body>>),
+    Waiting(Answering),
     Later(Pin<Box<F>>),
 }
 
@@ -106,6 +125,7 @@ impl<F: Future<Output = Result<Response<Body>, Cut>>> Future for Responding<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {
             Self::Now(response) => Poll::Ready(response.take().ok_or(Cut)),
+            Self::Waiting(future) => future.as_mut().poll(cx),
             Self::Later(future) => future.as_mut().poll(cx),
         }
     }
@@ -117,6 +137,7 @@ async fn respond(
     mut request: Request<Incoming>,
     way: Way,
     after: After,
+    line: Line,
 ) -> Result<Response<Body>, Cut> {
     if let Some(authority) = doors::foreign(request.uri(), shared.listening()) {
         let target = authority.to_string();
@@ -126,7 +147,7 @@ async fn respond(
         });
     }
     if request.method() == Method::CONNECT {
-        return Ok(connect(&shared, request, &after));
+        return Ok(connect(&shared, request, &after, line));
     }
     let upgrade = websocket::is_handshake(&request).then(|| hyper::upgrade::on(&mut request));
     let (parts, incoming) = request.into_parts();
@@ -150,7 +171,7 @@ async fn respond(
         let request = model::Request::new(&parts.method, entry.host, entry.path, &parts.headers)
             .with_query(entry.query)
             .with_door(entry.door);
-        return Ok(websocket::shake_hands(&shared, &after, upgrade, request));
+        return websocket::shake_hands(&shared, &after, upgrade, request, &line);
     }
     let receiving = shared.receiving();
     let received = match model::is_upload(&parts.method, entry.host, entry.path) {
@@ -179,12 +200,11 @@ async fn respond(
     let answer = shared.exchange(request);
     drop(receiving);
     let mut response = match answer {
-        Answer::Now(response) => response.map(Body::whole),
-        Answer::Stream(response) => response,
-        Answer::Pieces(response) => response.map(Body::pieces),
-        Answer::Cut => return Err(Cut),
-        Answer::Later(later) => later.await?.map(Body::whole),
+        Answer::Now(response) => response,
+        Answer::Over(ended) => return Err(ended.on(&line)),
+        Answer::Later(later) => later.await.map_err(|ended| ended.on(&line))?,
     };
+    response.body_mut().set_line(&line);
     if from_page {
         doors::allow_origin(&mut response);
     }
@@ -203,11 +223,16 @@ pub(crate) async fn make(shared: &Arc<Shared>, path: &str) {
 }
 
 /// Opens a tunnel that ends here: its target is a host of fal's, or this mock.
-fn connect(shared: &Arc<Shared>, mut request: Request<Incoming>, after: &After) -> Response<Body> {
+fn connect(
+    shared: &Arc<Shared>,
+    mut request: Request<Incoming>,
+    after: &After,
+    line: Line,
+) -> Response<Body> {
     let authority = request.uri().authority().map(ToString::to_string).unwrap_or_default();
     let way = Way { is_secure: false, named: doors::named(&authority) };
     shared.note(request.method(), &authority, "", StatusCode::OK);
-    after.then(tunnel(hyper::upgrade::on(&mut request), way, Arc::clone(shared)));
+    after.then(tunnel(hyper::upgrade::on(&mut request), way, Arc::clone(shared), line));
     Response::new(Body::whole(Bytes::new()))
 }
 

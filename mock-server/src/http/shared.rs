@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
+use bytes::Bytes;
 use http::{Method, StatusCode};
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -14,10 +15,12 @@ use super::body::{Body, Piece};
 use super::deliver::Letter;
 use super::events::{Events, Listener};
 use super::gate::Gate;
+use super::shape::{Line, Shaped};
 use super::spool::Spool;
 use super::websocket::Said;
 use crate::model::{
-    Control, DeliveryResult, Door, Frame, Head, Model, Output, Request, Response, TenantId,
+    Control, DeliveryResult, Door, Frame, Head, KEEP_ALIVE, Model, Output, Request, Response,
+    TenantId, Wire,
 };
 use crate::world::{Settings, Start, TenantError, World, Worlds};
 
@@ -50,6 +53,8 @@ struct State {
     worlds: Worlds,
     last_exchange: u64,
     waiting: BTreeMap<u64, Waiting>,
+    /// Those who are told how many bytes of an answer may leave.
+    gates: BTreeMap<u64, mpsc::UnboundedSender<u64>>,
     /// Deliveries to be made. A model has at most one for each that it remembers.
     post: mpsc::UnboundedSender<Letter>,
     /// When the timer wakes by itself.
@@ -65,25 +70,83 @@ struct State {
 /// Who waits for outputs of an exchange.
 #[derive(Debug)]
 enum Waiting {
-    Reply(oneshot::Sender<Response>),
+    Reply(oneshot::Sender<Result<Answered, Ended>>),
     Events(mpsc::Sender<Piece>),
     Frames(mpsc::Sender<Said>),
 }
 
 /// How a request is answered.
 pub(crate) enum Answer<F> {
-    Now(Response),
-    /// A file whose bytes are not in one place.
-    Pieces(http::Response<Vec<crate::model::Piece>>),
+    Now(http::Response<Body>),
     /// Not at all.
-    Cut,
-    Stream(http::Response<Body>),
+    Over(Ended),
     Later(F),
+}
+
+/// How an exchange ended without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// The connection is closed.
+    Cut,
+    /// The connection is reset.
+    Reset,
+}
+
+impl Ended {
+    /// What it means for a connection.
+    pub(crate) fn on(self, line: &Line) -> Cut {
+        if self == Self::Reset {
+            line.reset();
+        }
+        Cut
+    }
+}
+
+/// A whole answer, and who says when its bytes may leave.
+#[derive(Debug)]
+struct Answered {
+    response: http::Response<Content>,
+    gate: Option<mpsc::UnboundedReceiver<u64>>,
+}
+
+#[derive(Debug)]
+enum Content {
+    Whole(Bytes),
+    /// A file whose bytes are not in one place.
+    Pieces(Vec<crate::model::Piece>),
+}
+
+impl Content {
+    /// The bytes, of all but files.
+    fn whole(self) -> Bytes {
+        match self {
+            Self::Whole(bytes) => bytes,
+            Self::Pieces(_) => Bytes::new(),
+        }
+    }
+}
+
+impl Answered {
+    /// The answer with a body that does with its bytes what it shall. `presence` tells the model when it is dropped.
+    fn shaped(self, presence: impl FnOnce() -> Presence) -> http::Response<Body> {
+        let mut response = self.response.map(|content| match content {
+            Content::Whole(bytes) => Body::whole(bytes),
+            Content::Pieces(pieces) => Body::pieces(pieces),
+        });
+        if let Some(wire) = response.extensions_mut().remove::<Wire>() {
+            let presence = self.gate.is_some().then(presence);
+            response = response
+                .map(|body| Body::Shaped(Box::new(Shaped::new(body, wire, self.gate, presence))));
+        }
+        response
+    }
 }
 
 /// How a handshake is answered.
 pub(crate) enum Opening {
     Refused(Response),
+    /// Not at all: the connection is reset.
+    Reset,
     Accepted(mpsc::Receiver<Said>, Presence),
 }
 
@@ -101,6 +164,7 @@ impl Shared {
             worlds,
             last_exchange: 0,
             waiting: BTreeMap::new(),
+            gates: BTreeMap::new(),
             post,
             alarm: None,
             events: Events::new(),
@@ -155,7 +219,8 @@ impl Shared {
         let is_earlier = state.drain(tenant, Some(&mut own));
         let opening = match (own.socket, own.reply) {
             (Some(said), _) => Opening::Accepted(said, Presence::new(self, tenant, id)),
-            (None, Some(response)) => Opening::Refused(response),
+            (None, Some(answered)) => Opening::Refused(answered.response.map(Content::whole)),
+            (None, None) if own.ended.is_some() => Opening::Reset,
             (None, None) => unreachable!("a handshake is answered at once"),
         };
         drop(state);
@@ -183,38 +248,49 @@ impl Shared {
     pub(crate) fn exchange(
         self: &Arc<Self>,
         request: Request<'_>,
-    ) -> Answer<impl Future<Output = Result<Response, Cut>> + use<>> {
+    ) -> Answer<impl Future<Output = Result<http::Response<Body>, Ended>> + Send + use<>> {
         let mut state = self.lock();
         state.last_exchange += 1;
         let id = state.last_exchange;
         let tenant = state.worlds.handle_request(now(), id, request);
         let mut own = Own::new(id);
         let is_earlier = state.drain(tenant, Some(&mut own));
-        let answer = match (own.reply, own.stream) {
-            (Some(response), _) => Answer::Now(response),
-            (None, Some((head, pieces))) => {
-                let presence = Presence::new(self, tenant, id);
-                let body = Body::Events { pieces, presence, ended: false };
-                Answer::Stream(head.map(|()| body))
+        let answer = match (own.reply, own.stream, own.ended) {
+            (Some(answered), ..) => {
+                Answer::Now(answered.shaped(|| Presence::new(self, tenant, id)))
             }
-            (None, None) if own.is_cut => Answer::Cut,
-            (None, None) => match own.pieces.take() {
-                Some(pieces) => Answer::Pieces(pieces),
-                None => {
-                    let (sender, receiver) = oneshot::channel();
-                    state.waiting.insert(id, Waiting::Reply(sender));
-                    let mut presence = Presence::new(self, tenant, id);
-                    Answer::Later(async move {
-                        let answer = receiver.await.map_err(|_| Cut);
-                        presence.over();
-                        answer
-                    })
-                }
-            },
+            (None, Some(stream), _) => Answer::Now(self.stream(tenant, id, stream)),
+            (None, None, Some(ended)) => Answer::Over(ended),
+            (None, None, None) => {
+                let (sender, receiver) = oneshot::channel();
+                state.waiting.insert(id, Waiting::Reply(sender));
+                let mut presence = Presence::new(self, tenant, id);
+                Answer::Later(async move {
+                    let answered = receiver.await.unwrap_or(Err(Ended::Cut));
+                    presence.over();
+                    let answered = answered?;
+                    Ok(answered.shaped(|| Presence::new(&presence.shared, tenant, id)))
+                })
+            }
         };
         drop(state);
         self.wake(is_earlier);
         answer
+    }
+
+    /// The answer to a stream that was opened.
+    fn stream(self: &Arc<Self>, tenant: TenantId, id: u64, stream: Opened) -> http::Response<Body> {
+        let Opened { mut head, pieces, gate } = stream;
+        let presence = Presence::new(self, tenant, id);
+        let wire = head.extensions_mut().remove::<Wire>();
+        let line = Line::default();
+        let body = Body::Events { pieces, presence, ended: false, line, is_resetting: false };
+        match wire {
+            Some(wire) => {
+                head.map(|()| Body::Shaped(Box::new(Shaped::new(body, wire, gate, None))))
+            }
+            None => head.map(|()| body),
+        }
     }
 
     /// Looks at a tenant's world or changes it, then sends what follows from that. `None` if the tenant has ended.
@@ -401,16 +477,22 @@ impl Shared {
 /// What the exchange that is being asked for gets at once.
 struct Own {
     id: u64,
-    reply: Option<Response>,
-    stream: Option<(Head, mpsc::Receiver<Piece>)>,
-    pieces: Option<http::Response<Vec<crate::model::Piece>>>,
-    is_cut: bool,
+    reply: Option<Answered>,
+    stream: Option<Opened>,
+    ended: Option<Ended>,
     socket: Option<mpsc::Receiver<Said>>,
+}
+
+/// A stream that was opened.
+struct Opened {
+    head: Head,
+    pieces: mpsc::Receiver<Piece>,
+    gate: Option<mpsc::UnboundedReceiver<u64>>,
 }
 
 impl Own {
     const fn new(id: u64) -> Self {
-        Self { id, reply: None, stream: None, pieces: None, is_cut: false, socket: None }
+        Self { id, reply: None, stream: None, ended: None, socket: None }
     }
 }
 
@@ -419,20 +501,19 @@ impl State {
     fn drain(&mut self, tenant: TenantId, mut own: Option<&mut Own>) -> bool {
         loop {
             match self.worlds.poll_output(tenant) {
-                Output::Reply { id, response } => match own.as_mut() {
-                    Some(own) if own.id == id => own.reply = Some(response),
-                    _ => {
-                        if let Some(Waiting::Reply(sender)) = self.waiting.remove(&id) {
-                            // Who has gone in this moment needs no answer.
-                            let _ = sender.send(response);
-                        }
-                    }
-                },
+                Output::Reply { id, response } => {
+                    self.answered(id, own.as_deref_mut(), response.map(Content::Whole));
+                }
+                Output::Serve { id, head, pieces } => {
+                    let response = head.map(|()| Content::Pieces(pieces));
+                    self.answered(id, own.as_deref_mut(), response);
+                }
                 Output::Stream { id, head } => {
                     let (sender, pieces) = mpsc::channel(EVENTS_MAX);
+                    let gate = self.gate(id, head.extensions());
                     self.waiting.insert(id, Waiting::Events(sender));
                     if let Some(own) = own.as_mut() {
-                        own.stream = Some((head, pieces));
+                        own.stream = Some(Opened { head, pieces, gate });
                     }
                 }
                 Output::Event { id, bytes } => self.send(id, Piece::Event(bytes)),
@@ -440,18 +521,16 @@ impl State {
                     self.send(id, Piece::End);
                     self.waiting.remove(&id);
                 }
-                // Only asked for files, which are at hand or not there.
-                Output::Serve { id, head, pieces } => {
-                    if let Some(own) = own.as_mut().filter(|own| own.id == id) {
-                        own.pieces = Some(head.map(|()| pieces));
+                Output::Cut { id } => self.ended(id, own.as_deref_mut(), Ended::Cut),
+                Output::Reset { id } => self.ended(id, own.as_deref_mut(), Ended::Reset),
+                Output::Release { id, bytes } => {
+                    let is_all = bytes == u64::MAX;
+                    if let Some(gate) = self.gates.get(&id)
+                        && (gate.send(bytes).is_err() || is_all)
+                    {
+                        self.gates.remove(&id);
                     }
                 }
-                Output::Cut { id } => match own.as_mut() {
-                    Some(own) if own.id == id => own.is_cut = true,
-                    _ => {
-                        self.waiting.remove(&id);
-                    }
-                },
                 Output::Accept { id } => {
                     let (sender, said) = mpsc::channel(FRAMES_MAX);
                     self.waiting.insert(id, Waiting::Frames(sender));
@@ -497,8 +576,54 @@ impl State {
         self.worlds.tell_news(real, tenant, &self.door, |news| events.publish(&news));
     }
 
+    /// Hands out a whole answer, to the request that is being asked or to one that waits.
+    fn answered(&mut self, id: u64, own: Option<&mut Own>, response: http::Response<Content>) {
+        let gate = self.gate(id, response.extensions());
+        let answered = Answered { response, gate };
+        match own {
+            Some(own) if own.id == id => own.reply = Some(answered),
+            _ => {
+                if let Some(Waiting::Reply(sender)) = self.waiting.remove(&id) {
+                    // Who has gone in this moment needs no answer.
+                    let _ = sender.send(Ok(answered));
+                }
+            }
+        }
+    }
+
+    /// Who will say when the bytes of an answer may leave, if they may not yet.
+    fn gate(
+        &mut self,
+        id: u64,
+        extensions: &http::Extensions,
+    ) -> Option<mpsc::UnboundedReceiver<u64>> {
+        extensions.get::<Wire>()?.gate?;
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.gates.insert(id, sender);
+        Some(receiver)
+    }
+
+    fn ended(&mut self, id: u64, own: Option<&mut Own>, ended: Ended) {
+        self.gates.remove(&id);
+        match (own, self.waiting.remove(&id)) {
+            (Some(own), None) if own.id == id => own.ended = Some(ended),
+            // Without a word all of them take it for a cut.
+            (_, Some(waiting)) if ended == Ended::Reset => match waiting {
+                Waiting::Reply(sender) => _ = sender.send(Err(ended)),
+                Waiting::Events(sender) => _ = sender.try_send(Piece::Reset),
+                Waiting::Frames(sender) => _ = sender.try_send(Said::Reset),
+            },
+            _ => {}
+        }
+    }
+
     fn send(&mut self, id: u64, piece: Piece) {
         if let Some(Waiting::Events(sender)) = self.waiting.get(&id) {
+            // A clock that jumps over an hour leaves hundreds of comments against a silence that nobody heard.
+            let is_comment = matches!(&piece, Piece::Event(bytes) if *bytes == KEEP_ALIVE);
+            if is_comment && sender.capacity() < EVENTS_MAX / 2 {
+                return;
+            }
             // Whoever is this far behind is cut: memory is bounded, and a stream can be opened again.
             if sender.try_send(piece).is_err() {
                 self.waiting.remove(&id);
@@ -553,6 +678,7 @@ impl Drop for Presence {
         }
         let mut state = self.shared.lock();
         state.waiting.remove(&self.id);
+        state.gates.remove(&self.id);
         state.worlds.handle_gone(now(), self.tenant, self.id);
         let is_earlier = state.drain(self.tenant, None);
         drop(state);

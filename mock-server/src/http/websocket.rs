@@ -21,6 +21,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::accept::After;
 use super::body::Body;
+use super::shape::Line;
 use super::shared::{Opening, Presence, Shared};
 use super::{Cut, json};
 use crate::model::{self, Frame, FrameDraft};
@@ -29,7 +30,12 @@ use crate::model::{self, Frame, FrameDraft};
 #[derive(Debug)]
 pub(crate) enum Said {
     Frame(FrameDraft),
-    Close { code: Option<u16>, reason: Box<str> },
+    /// The connection is reset.
+    Reset,
+    Close {
+        code: Option<u16>,
+        reason: Box<str>,
+    },
 }
 
 /// An accepted WebSocket that begins when its connection has sent the handshake.
@@ -38,6 +44,7 @@ struct Socket {
     upgrade: OnUpgrade,
     said: mpsc::Receiver<Said>,
     presence: Presence,
+    line: Line,
 }
 
 /// Whether a request asks for a WebSocket.
@@ -63,23 +70,29 @@ pub(super) fn shake_hands(
     after: &After,
     upgrade: OnUpgrade,
     request: model::Request<'_>,
-) -> Response<Body> {
+    line: &Line,
+) -> Result<Response<Body>, Cut> {
     let headers = request.headers;
     if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         let mut response =
             json(StatusCode::UPGRADE_REQUIRED, "Sec-WebSocket-Version must be 13").map(Body::whole);
         let version = HeaderValue::from_static("13");
         response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, version);
-        return response;
+        return Ok(response);
     }
     let Some(key) = headers.get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes) else {
-        return json(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key is missing").map(Body::whole);
+        return Ok(json(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key is missing").map(Body::whole));
     };
     let accept = HeaderValue::try_from(derive_accept_key(key)).expect("base64 is visible text");
     match shared.open(request) {
-        Opening::Refused(response) => response.map(Body::whole),
+        Opening::Refused(response) => Ok(response.map(Body::whole)),
+        Opening::Reset => {
+            line.reset();
+            Err(Cut)
+        }
         Opening::Accepted(said, presence) => {
-            let (socket, shared) = (Socket { upgrade, said, presence }, Arc::clone(shared));
+            let socket = Socket { upgrade, said, presence, line: line.clone() };
+            let shared = Arc::clone(shared);
             after.then(Box::pin(async move { socket.run(&shared).await }));
             let mut response = Response::new(Body::whole(Bytes::new()));
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -87,7 +100,7 @@ pub(super) fn shake_hands(
             headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
             headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-            response
+            Ok(response)
         }
     }
 }
@@ -111,6 +124,10 @@ impl Socket {
                         if stream.send(message).await.is_err() {
                             return;
                         }
+                    }
+                    Some(Said::Reset) => {
+                        self.presence.over();
+                        return self.line.reset();
                     }
                     Some(Said::Close { code, reason }) => {
                         self.presence.over();
@@ -156,6 +173,10 @@ impl Socket {
                 Some(Said::Close { code, .. }) => break code,
                 // The client listens no more.
                 Some(Said::Frame(_)) => {}
+                Some(Said::Reset) => {
+                    self.presence.over();
+                    return self.line.reset();
+                }
                 None => return self.presence.over(),
             }
         };

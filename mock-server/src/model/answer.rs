@@ -11,6 +11,7 @@ use super::endpoint::{interface, is_listed, is_text};
 use super::exchange::{Door, Host};
 use super::failure::Failure;
 use super::files::{Content, FileKey, Files, NewFile};
+use super::given::Given;
 use super::id::{RequestId, digest};
 use super::input;
 use super::lifecycle::Keep;
@@ -27,6 +28,8 @@ pub(crate) enum Answer {
     Plain(Plain),
     /// By the output schema of a document.
     Made(Box<Made>),
+    /// By a rule of a scenario.
+    Given(Box<Given>),
 }
 
 impl Answer {
@@ -101,18 +104,20 @@ impl Answer {
     }
 
     /// What it costs.
-    pub(crate) const fn units(&self) -> u64 {
+    pub(crate) fn units(&self) -> u64 {
         match self {
             Self::Plain(plain) => plain.images(),
             Self::Made(made) => made.units(),
+            Self::Given(_) => 1,
         }
     }
 
     /// A number that follows from seed, endpoint and input.
-    pub(crate) const fn draw(&self) -> u64 {
+    pub(crate) fn draw(&self) -> u64 {
         match self {
             Self::Plain(plain) => plain.draw(),
             Self::Made(made) => made.draw(),
+            Self::Given(given) => given.draw(),
         }
     }
 
@@ -121,6 +126,7 @@ impl Answer {
         match self {
             Self::Plain(plain) => plain.bytes(),
             Self::Made(made) => made.bytes(),
+            Self::Given(given) => given.bytes(),
         }
     }
 
@@ -138,6 +144,7 @@ impl Answer {
         match self {
             Self::Plain(plain) => plain.publish(&mut store, endpoint, door, time),
             Self::Made(made) => made.publish(&mut store, door, time, 0),
+            Self::Given(given) => given.publish(&mut store, endpoint, door),
         }
     }
 
@@ -147,6 +154,7 @@ impl Answer {
             Self::Plain(plain) if is_text(endpoint) => plain.tokens(endpoint).count(),
             Self::Made(made) => made.frames().unwrap_or(PICTURE_FRAMES),
             Self::Plain(_) => PICTURE_FRAMES,
+            Self::Given(_) => 1,
         }
     }
 
@@ -163,6 +171,7 @@ impl Answer {
             Self::Plain(plain) if is_text(endpoint) => plain.said(endpoint, left),
             Self::Plain(plain) => plain.draft(left).publish(store, endpoint, door, time),
             Self::Made(made) => made.publish(store, door, time, left),
+            Self::Given(given) => given.publish(store, endpoint, door),
         }
     }
 }
@@ -184,6 +193,16 @@ impl Store<'_> {
 
     /// Adds a file unless it is there, or its time is over already.
     pub(crate) fn put(&mut self, key: FileKey, rest: &str, media: impl FnOnce() -> Media) {
+        self.put_content(key, rest, || Content::Made { media: Box::new(media()), bytes: None });
+    }
+
+    /// The same with any content.
+    pub(crate) fn put_content(
+        &mut self,
+        key: FileKey,
+        rest: &str,
+        content: impl FnOnce() -> Content,
+    ) {
         *self.age += 1;
         let lasting = self.lasting.as_ref();
         if !self.files.is_free(key) || lasting.is_some_and(|lasting| lasting.is_over) {
@@ -195,8 +214,7 @@ impl Store<'_> {
             keep: lasting.map(|lasting| lasting.keep.clone()),
             until: lasting.and_then(|lasting| lasting.until),
         };
-        let content = Content::Made { media: Box::new(media()), bytes: None };
-        self.files.add(*self.age, key, file, content);
+        self.files.add(*self.age, key, file, content());
     }
 }
 
@@ -214,7 +232,7 @@ impl Lasting {
     pub(crate) fn new(id: RequestId, keep: &Keep, made: Instant, now: Instant) -> Self {
         let until = keep.lifetime.and_then(|time| made.checked_add(time));
         let is_over = until.is_some_and(|until| until <= now);
-        Self { keep: Box::new(keep.clone()), salt: id.bits(), until, is_over }
+        Self { keep: Box::new(keep.clone()), salt: id.bits() & SALT_BITS, until, is_over }
     }
 }
 
@@ -257,6 +275,9 @@ impl Plain {
         out
     }
 }
+
+/// A salt leaves the bits alone that say whose a file is.
+const SALT_BITS: u128 = (1 << 96) - 1;
 
 /// Objects that a stream of pictures consists of, the final one included.
 const PICTURE_FRAMES: usize = 4;

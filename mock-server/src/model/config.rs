@@ -9,6 +9,7 @@ use super::catalog::Catalog;
 use super::id::TenantId;
 use super::realtime::RealtimeConfig;
 use super::webhook::{RetryProfile, WebhookHosts, WebhookLayout};
+use crate::scenario::Scenario;
 
 /// How a [`Model`](super::Model) behaves. Change fields of [`Config::default`].
 #[derive(Clone, Debug)]
@@ -85,6 +86,10 @@ pub struct Config {
     /// Bytes of files kept outside of memory; beyond it the oldest whole file goes. Default:
     /// [`SPOOL_BYTES_MAX`].
     pub spool_bytes_max: u64,
+    /// The scenario that is played. Default: none.
+    pub scenario: Option<Arc<Scenario>>,
+    /// Whether calls that no rule of the scenario covers are refused with 404. Default: no.
+    pub isolated: bool,
     /// Sync runs, streams and WebSockets open at once; 429 beyond it. Default: [`EXCHANGES_MAX`].
     pub exchanges_max: usize,
 }
@@ -120,6 +125,8 @@ impl Default for Config {
             webhook_layout: WebhookLayout::default(),
             webhook_null_error: false,
             realtime: RealtimeConfig::default(),
+            scenario: None,
+            isolated: false,
             jobs_max: JOBS_MAX,
             store_bytes_max: STORE_BYTES_MAX,
             body_bytes_max: BODY_BYTES_MAX,
@@ -154,11 +161,6 @@ impl Config {
     /// What webhook keys follow from.
     pub(crate) fn signing_seed(&self) -> u64 {
         self.signing_seed.unwrap_or(self.seed)
-    }
-
-    /// The run time as it shows in logs and metrics.
-    pub(crate) const fn effective_run_time(&self) -> Duration {
-        if self.instant { Duration::ZERO } else { self.run_time }
     }
 }
 
@@ -200,7 +202,7 @@ pub const UPLOAD_TIME_MAX: Duration = Duration::from_secs(3600);
 /// How long a token for uploads is valid: 24 hours (inferred; the serverless SDK wants more than 1 hour).
 pub const TOKEN_TIME: Duration = Duration::from_secs(24 * 3600);
 
-/// Jobs kept. A finished one costs about half a KiB plus its input.
+/// Jobs kept. A finished one costs about 600 bytes plus its input.
 pub const JOBS_MAX: usize = 500_000;
 
 /// Bytes of inputs, results and files kept: 512 MiB.

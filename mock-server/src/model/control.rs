@@ -154,6 +154,8 @@ pub struct JobView {
     pub cancel_asked: bool,
     /// How often it was started.
     pub attempts: usize,
+    /// The rule of the scenario that decided how it goes.
+    pub rule: Option<String>,
 }
 
 /// What has happened since the start.
@@ -228,7 +230,7 @@ impl Model {
                 possible
             }
             Control::Finish { request_id } => self.finish_now(request_id),
-            Control::Requeue { request_id } => self.requeue(request_id),
+            Control::Requeue { request_id } => self.requeue(request_id, true),
             Control::Cancel { request_id } => {
                 let possible = self.job_is(request_id, |job| !job.is_done());
                 if possible {
@@ -367,7 +369,8 @@ impl Model {
         possible
     }
 
-    fn requeue(&mut self, id: RequestId) -> bool {
+    /// Puts a running job back. Its runner stays warm unless it was lost.
+    pub(super) fn requeue(&mut self, id: RequestId, stays_warm: bool) -> bool {
         let Some(job) = self.jobs.get_mut(id) else { return false };
         let State::Running { since, .. } = job.state else { return false };
         if job.past.len() + 1 >= ATTEMPTS_MAX {
@@ -385,6 +388,9 @@ impl Model {
         job.past.push(Attempt { since, until: self.now });
         let endpoint = job.endpoint.clone();
         app_of(&mut self.apps, endpoint.app()).running -= 1;
+        if stays_warm {
+            self.leave_runner(endpoint.app());
+        }
         self.enqueue(id);
         if let Some(after) = self.jobs.get(id).map(Job::bytes) {
             self.jobs.recount(before, after);
@@ -414,6 +420,7 @@ impl Model {
             }
             self.out.push_back(Output::Cut { id });
         }
+        self.cut_flights();
     }
 }
 
@@ -438,6 +445,7 @@ fn view(request_id: RequestId, config: &Config, files: &Files, job: &Job) -> Job
         is_low_priority: job.priority == Priority::Low,
         cancel_asked: job.cancel_asked,
         attempts: job.past.len() + usize::from(current),
+        rule: job.plan.rule.as_ref().map(|rule| rule.name.to_string()),
     }
 }
 

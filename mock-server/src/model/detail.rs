@@ -108,10 +108,8 @@ impl Model {
             .chain(current)
             .map(|(since, until)| (self.wall(since), until.map(|until| self.wall(until))))
             .collect();
-        let logs = job
-            .lines(self.now, self.config.effective_run_time())
-            .map(|line| (self.wall(line.at), line.message.to_owned()))
-            .collect();
+        let logs =
+            job.lines(self.now).map(|line| (self.wall(line.at), line.message.to_owned())).collect();
         let webhook = job.hook.as_ref().map(|hook| hook.url.to_string());
         let result = job.is_done().then(|| self.result(door, request_id));
         Some(JobDetail { row, view, runs, logs, webhook, result })

@@ -268,6 +268,18 @@ pub enum Output {
         /// The exchange.
         id: u64,
     },
+    /// The same without ceremony: TCP says so at once (RST).
+    Reset {
+        /// The exchange.
+        id: u64,
+    },
+    /// Of the body of an answer that has a [`Wire`] with a gate so many bytes may have left by now.
+    Release {
+        /// The exchange.
+        id: u64,
+        /// Bytes since its beginning; `u64::MAX` is all.
+        bytes: u64,
+    },
     /// The handshake of a WebSocket succeeds.
     Accept {
         /// The exchange.
@@ -307,6 +319,28 @@ pub enum Output {
         /// The next instant at which something happens by itself.
         until: Option<Instant>,
     },
+}
+
+/// What shall happen to the bytes of an answer on their way. Stands among the extensions of its head.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Wire {
+    /// After so many bytes of the body it ends like this, whatever length was announced.
+    pub ending: Option<(u64, Ending)>,
+    /// So many bytes may leave at first; [`Output::Release`] says when more may.
+    pub gate: Option<u64>,
+    /// At most so many bytes are written at once.
+    pub split: Option<usize>,
+}
+
+/// How a body ends early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "a shell must handle every shape")]
+pub enum Ending {
+    /// The connection is closed.
+    Cut,
+    /// The connection is reset.
+    Reset,
 }
 
 /// The parameters of a query, decoded where they are encoded.

@@ -14,7 +14,9 @@ use super::ledger::CallWay;
 use super::lifecycle::Keep;
 use super::reply::{REQUEST_ID, id_value};
 use super::script::{self, Kind, Script};
+use super::stream::KEEP_ALIVE;
 use super::{Due, Model, Open, StreamFailure, app_of, platform, reply, run};
+use crate::scenario::Operation;
 
 /// An open model stream.
 #[derive(Debug)]
@@ -32,6 +34,8 @@ pub(crate) struct Feed {
     failure: Option<StreamFailure>,
     /// Its number in the ledger.
     pub(super) ledger: u64,
+    /// From its beginning to its last event.
+    run_time: Duration,
     last_at: Instant,
     /// The planned event that counts; earlier ones are stale.
     due: Option<Instant>,
@@ -59,29 +63,38 @@ impl Model {
             Some(entry) => EndpointId::parse(&entry.id).unwrap_or(endpoint),
             None => endpoint,
         };
+        let plan = match self.plan_call(Operation::Stream, &request, &endpoint) {
+            Ok(plan) => plan,
+            Err(refusal) => return Some(*refusal),
+        };
         let id = RequestId::mint(&mut self.job_ids);
         self.counters.model_streams += 1;
         let ledger = self.ledger.called(self.now, CallWay::Stream, &endpoint, id, &request.body);
         // What fails before the first byte fails as any call does.
         let doom = self.fail_next.pop_front().map(Outcome::Failed);
-        let answer = match doom.unwrap_or_else(|| self.judge(&request, &endpoint)) {
+        let outcome = doom.unwrap_or_else(|| self.prepare(&plan, id, &endpoint, &request));
+        let answer = match outcome {
             Outcome::Made(answer) => Answer::clone(&answer),
             Outcome::Failed(failure) => {
                 self.ledger.ended(ledger, &endpoint, None);
-                return Some(reply::failure(id, &failure));
+                let mut response = reply::failure(id, &failure);
+                plan.stamp(response.headers_mut());
+                return Some(response);
             }
             // Calls are judged when they come in.
             Outcome::Unread => return Some(reply::unknown_request(id)),
         };
         let input = || serde_json::from_slice(&request.body).unwrap_or_default();
         let seed = answer.draw();
-        let script = match Kind::of(&endpoint) {
+        let run_time = plan.pace.run_time;
+        let is_given = matches!(answer, Answer::Given(_));
+        let script = match Kind::of(&endpoint).filter(|_| !is_given) {
             None => None,
             Some(Kind::Sound) => Some(script::sound(seed, &input())),
             Some(Kind::Workflow) => {
                 let (files, age, door) = (&mut self.files, &mut self.age, &request.door);
                 let lasting = keep.as_ref().map(|keep| Lasting::new(id, keep, self.now, self.now));
-                let time = self.config.effective_run_time();
+                let time = run_time;
                 let output = answer.publish(files, age, endpoint.as_str(), door, time, lasting);
                 let input: serde_json::Value = input();
                 let prompt = input["prompt"].as_str().unwrap_or("a text");
@@ -96,19 +109,28 @@ impl Model {
         if let Some(script) = &script {
             head.headers_mut().insert(header::CONTENT_TYPE, script.content_type.clone());
         }
+        plan.stamp(head.headers_mut());
         self.out.push_back(Output::Stream { id: exchange, head });
+        let requeue = plan.rule.as_ref().and_then(|rule| rule.timeline.requeue.first().copied());
+        let lost =
+            requeue.into_iter().chain(plan.lost_after).min().filter(|after| *after < run_time);
+        let failure = self.break_next.pop_front();
+        let failure = failure.or_else(|| lost.map(|_| StreamFailure::Failed(run::runner_lost())));
+        let cold = self.take_runner(endpoint.app()).unwrap_or_default();
         app_of(&mut self.apps, endpoint.app()).running += 1;
         let feed = Feed {
             endpoint,
             id,
-            since: self.now,
+            // It begins when its runner has started.
+            since: self.now + cold,
             answer,
             door: request.door.into_owned(),
             keep,
             script,
             frames,
             sent: 0,
-            failure: self.break_next.pop_front(),
+            failure,
+            run_time,
             ledger,
             last_at: self.now,
             due: None,
@@ -127,9 +149,8 @@ impl Model {
 
     /// Sends what is ready, or a comment if it was silent for too long; then plans the next event.
     fn feed_on(&mut self, exchange: u64) {
-        let run_time = self.config.effective_run_time();
         let Some(Open::Feed(feed)) = self.open.get_mut(&exchange) else { return };
-        while feed.next_at(run_time).is_some_and(|at| at <= self.now) {
+        while feed.next_at().is_some_and(|at| at <= self.now) {
             if feed.sent == feed.breaks_at()
                 && let Some(failure) = feed.failure.take()
             {
@@ -180,12 +201,12 @@ impl Model {
         let silence = self.now.saturating_duration_since(feed.last_at);
         if !is_raw && silence >= self.config.ping_interval {
             feed.last_at = self.now;
-            let bytes = Bytes::from_static(b": keep-alive\n\n");
+            let bytes = Bytes::from_static(KEEP_ALIVE);
             self.out.push_back(Output::Event { id: exchange, bytes });
         }
         // Bytes have no place for comments.
         let ping = feed.last_at.checked_add(self.config.ping_interval).filter(|_| !is_raw);
-        feed.due = feed.next_at(run_time).into_iter().chain(ping).min();
+        feed.due = feed.next_at().into_iter().chain(ping).min();
         if let Some(at) = feed.due {
             self.plan(at, Due::Feed(exchange));
         }
@@ -212,9 +233,9 @@ impl Feed {
     }
 
     /// When the next frame is ready: they are spread evenly over the run time, the last at its end.
-    fn next_at(&self, run_time: Duration) -> Option<Instant> {
+    fn next_at(&self) -> Option<Instant> {
         let nth = |n: usize| u32::try_from(n).expect("there are few frames");
-        let time = run_time.checked_mul(nth(self.sent + 1))? / nth(self.frames);
+        let time = self.run_time.checked_mul(nth(self.sent + 1))? / nth(self.frames);
         self.since.checked_add(time)
     }
 }

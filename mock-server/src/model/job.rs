@@ -10,6 +10,7 @@ use http::{HeaderName, HeaderValue};
 use super::answer::Answer;
 use super::failure::Failure;
 use super::lifecycle::Keep;
+use super::plan::Plan;
 use super::webhook::Hook;
 
 /// One accepted job.
@@ -44,6 +45,10 @@ pub(crate) struct Job {
     pub(crate) keep: Option<Box<Keep>>,
     /// Its number in the ledger.
     pub(crate) ledger: u64,
+    /// How it goes.
+    pub(crate) plan: Plan,
+    /// A runner starts for it, although it is still in line.
+    pub(crate) is_starting: bool,
 }
 
 /// Where a job stands.
@@ -106,44 +111,68 @@ pub(crate) enum Priority {
 
 impl Job {
     /// The lines that the job has written by `now`, in order.
-    pub(crate) fn lines(&self, now: Instant, run_time: Duration) -> impl Iterator<Item = Line> {
+    pub(crate) fn lines(&self, now: Instant) -> impl Iterator<Item = Line<'_>> {
         let current = match self.state {
             State::Queued { .. } => None,
             State::Running { since, .. } => Some(Attempt { since, until: now }),
             State::Done { run, .. } => run,
         };
         self.past.iter().copied().chain(current).flat_map(move |run| {
-            let at = move |(part, _): &(u32, _)| run.since + run_time * *part / LINE_PARTS;
-            LINES
-                .iter()
-                .take_while(move |line| at(line) <= run.until)
-                .map(move |line| Line { at: at(line), message: line.1 })
+            (0..self.line_count())
+                .map(move |number| self.line(number, run.since))
+                .take_while(move |line| line.at <= run.until)
         })
     }
 
+    /// How many lines a whole run writes.
+    fn line_count(&self) -> usize {
+        self.plan.logs.as_ref().map_or(LINES.len(), |logs| logs.len())
+    }
+
+    /// A line of a run that began at `since`.
+    fn line(&self, number: usize, since: Instant) -> Line<'_> {
+        let run_time = self.plan.pace.run_time;
+        match &self.plan.logs {
+            Some(logs) => {
+                let line = &logs[number];
+                let at = since + line.at.since_start(run_time);
+                Line { at, message: &line.message, level: line.level, source: &line.source }
+            }
+            None => {
+                let (part, message) = LINES[number];
+                let at = since + run_time * part / LINE_PARTS;
+                Line { at, message, level: "INFO", source: "USER" }
+            }
+        }
+    }
+
     /// When its status next changes by the mere passing of time, apart from starting and ending.
-    pub(crate) fn next_change(
-        &self,
-        now: Instant,
-        queue_time: Duration,
-        run_time: Duration,
-    ) -> Option<Instant> {
+    pub(crate) fn next_change(&self, now: Instant) -> Option<Instant> {
         match self.state {
-            State::Queued { since, .. } => (1..POSITIONS)
-                .map(|step| since + queue_time * step / POSITIONS)
-                .find(|at| *at > now),
-            State::Running { since, .. } => LINES
-                .iter()
-                .map(|(part, _)| since + run_time * *part / LINE_PARTS)
-                .find(|at| *at > now),
+            State::Queued { since, .. } => {
+                let count = self.plan.positions().len();
+                (1..count).map(|step| since + self.step(step, count)).find(|at| *at > now)
+            }
+            State::Running { since, .. } => {
+                (0..self.line_count()).map(|n| self.line(n, since).at).find(|at| *at > now)
+            }
             State::Done { .. } => None,
         }
     }
 
     /// The position that it shows although a runner is free, so that callers see it count down.
-    pub(crate) fn shown_position(since: Instant, now: Instant, queue_time: Duration) -> usize {
+    pub(crate) fn shown_position(&self, since: Instant, now: Instant) -> usize {
         let passed = now.saturating_duration_since(since);
-        (1..POSITIONS).filter(|step| queue_time * *step / POSITIONS > passed).count()
+        let positions = self.plan.positions();
+        let count = positions.len();
+        let at = (1..count).take_while(|step| self.step(*step, count) <= passed).count();
+        positions.get(at).copied().unwrap_or_default()
+    }
+
+    /// After which part of the queue time a position is shown.
+    fn step(&self, step: usize, count: usize) -> Duration {
+        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        self.plan.pace.queue_time * number(step) / number(count)
     }
 
     pub(crate) const fn is_done(&self) -> bool {
@@ -167,9 +196,11 @@ impl Job {
 
 /// One line of a job's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Line {
+pub(crate) struct Line<'a> {
     pub(crate) at: Instant,
-    pub(crate) message: &'static str,
+    pub(crate) message: &'a str,
+    pub(crate) level: &'a str,
+    pub(crate) source: &'a str,
 }
 
 /// What every run writes, and after which part of its time.
@@ -182,8 +213,5 @@ const LINES: [(u32, &str); 5] = [
 ];
 const LINE_PARTS: u32 = 100;
 
-/// Without anybody ahead a job shows 2, 1, 0 during its queue time.
-const POSITIONS: u32 = 3;
-
 /// What a job costs in the table and its lists, about.
-pub(crate) const JOB_BYTES: usize = 500;
+pub(crate) const JOB_BYTES: usize = 600;

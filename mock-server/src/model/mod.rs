@@ -16,6 +16,7 @@
 //! | running | requeue by control | queued; completed if its start timeout has passed |
 //! | completed | retention over, or evicted | (none) |
 
+mod about;
 mod answer;
 mod api;
 mod auth;
@@ -30,7 +31,9 @@ mod exchange;
 mod failure;
 mod feed;
 mod files;
+mod flight;
 mod front;
+mod given;
 mod id;
 mod input;
 mod job;
@@ -40,6 +43,7 @@ mod lifecycle;
 mod line;
 mod media;
 mod plain;
+mod plan;
 mod platform;
 mod queue;
 mod realtime;
@@ -50,6 +54,7 @@ mod script;
 mod signer;
 mod site;
 mod snapshot;
+mod spoil;
 mod storage;
 mod stream;
 mod strict;
@@ -77,7 +82,7 @@ pub use config::{
 pub use content::{Piece, Spooled};
 pub use control::{Control, Counters, HEADERS_MAX, JobState, JobView, StreamFailure};
 pub use detail::{JobDetail, JobRow};
-pub use exchange::{Door, Head, Host, Output, Request, Response};
+pub use exchange::{Door, Ending, Head, Host, Output, Request, Response, Wire};
 pub use failure::Failure;
 pub use id::{ParseRequestIdError, RequestId, TenantId};
 pub use ledger::{CallWay, ENDPOINTS_MAX, LedgerRow, LedgerSum, OTHERS, Paid, ROWS_MAX, TWIN_TIME};
@@ -102,15 +107,20 @@ pub(crate) use id::Digest;
 pub(crate) use rest::KEY_SET_PATH;
 pub(crate) use signer::key_set;
 pub(crate) use storage::{is_upload, tenant_of_upload_token};
+pub(crate) use stream::KEEP_ALIVE;
 pub(crate) use token::{PARAMETER as TOKEN_PARAMETER, tenant_of as tenant_of_run_token};
 
 use answer::Answer;
 use files::Files;
+use flight::Flight;
 use job::{Attempt, Job, Outcome, Priority, State};
 use jobs::Jobs;
 use line::Line;
+use plan::Warm;
 use storage::Storage;
 use webhook::Deliveries;
+
+use crate::scenario::Play;
 
 /// The service. See the [module](self) for its contract.
 #[derive(Debug)]
@@ -149,13 +159,25 @@ pub struct Model {
     counters: Counters,
     ledger: ledger::Ledger,
     changes: change::Changes,
+    /// The scenario that is being played.
+    play: Option<Box<Play>>,
+    /// Runners that need no time to start, by app.
+    warm: BTreeMap<Box<str>, Warm>,
+    /// When the runner of the call is lost that is about to be decided.
+    lost_after: Option<Duration>,
+    /// Exchanges that the scenario watches.
+    flights: BTreeMap<u64, Flight>,
     out: VecDeque<Output>,
+    /// How many of them have passed the faults.
+    passed: usize,
 }
 
 /// What the jobs of one app share. Kept only while somebody waits, runs or watches.
 #[derive(Clone, Debug, Default)]
 struct App {
     running: usize,
+    /// How many of those who wait have a runner that is still starting.
+    starting: usize,
     /// Those who wait, by [`Priority`].
     lines: [Line; 2],
     /// Those of them whose queue time is over, in the order in which they may start.
@@ -170,6 +192,10 @@ enum Due {
     Ready(RequestId, u32),
     StartBy(RequestId, u32),
     Finish(RequestId, u32),
+    /// The runner of a job is lost.
+    Lose(RequestId, u32),
+    /// A runner that was cold has started for a job.
+    Warm(RequestId, u32),
     Run(u64),
     Stream(u64),
     /// A delivery and its epoch.
@@ -177,6 +203,8 @@ enum Due {
     Feed(u64),
     Late(u64),
     Session(u64),
+    /// What was held back in an exchange, or some of it.
+    Resume(u64),
 }
 
 /// An exchange that waits.
@@ -218,6 +246,14 @@ impl Model {
             counters: Counters::default(),
             ledger: ledger::Ledger::default(),
             changes: change::Changes::default(),
+            play: config
+                .scenario
+                .clone()
+                .map(|scenario| Box::new(Play::new(scenario, config.seed))),
+            warm: BTreeMap::new(),
+            lost_after: None,
+            flights: BTreeMap::new(),
+            passed: 0,
             out: VecDeque::new(),
             config,
         }
@@ -235,6 +271,9 @@ impl Model {
     /// A body that is kept should not be a small slice of a large buffer, which would be kept as well.
     pub fn handle_request(&mut self, now: Instant, id: u64, request: Request<'_>) {
         self.advance(now);
+        if self.meet(id, &request, false) {
+            return self.settle(now);
+        }
         let response = match request.host {
             Host::Queue => self.queue(id, request),
             Host::Run => self.run(id, request),
@@ -247,6 +286,7 @@ impl Model {
         if let Some(response) = response {
             self.out.push_back(Output::Reply { id, response });
         }
+        self.lost_after = None;
         self.settle(now);
     }
 
@@ -256,6 +296,7 @@ impl Model {
     /// A queued job goes on. Exchanges that are over or unknown change nothing.
     pub fn handle_gone(&mut self, now: Instant, id: u64) {
         self.advance(now);
+        self.flights.remove(&id);
         self.gone(id);
         self.settle(now);
     }
@@ -287,6 +328,7 @@ impl Model {
     /// What to do next; [`Output::Wait`] when drained.
     #[must_use]
     pub fn poll_output(&mut self) -> Output {
+        self.passed = self.passed.saturating_sub(1);
         self.out.pop_front().unwrap_or_else(|| Output::Wait { until: self.next_due() })
     }
 
@@ -318,6 +360,7 @@ impl Model {
             self.advance(now);
             self.relay();
             self.shrink();
+            self.pass_outputs();
             if self.next_due().is_none_or(|at| at > self.now) {
                 break;
             }
@@ -345,14 +388,22 @@ impl Model {
                         self.finish(id);
                     }
                 }
+                Due::Lose(id, epoch) => {
+                    if self.is_current(id, epoch) {
+                        self.requeue(id, false);
+                    }
+                }
+                Due::Warm(id, epoch) => self.warmed(id, epoch),
                 Due::Run(exchange) => self.finish_run(exchange),
                 Due::Delivery(number, epoch) => self.delivery_due(number, epoch),
                 Due::Stream(exchange) => self.stream_due(exchange, at),
                 Due::Feed(exchange) => self.feed_due(exchange, at),
                 Due::Late(exchange) => self.late_due(exchange),
                 Due::Session(exchange) => self.session_due(exchange, at),
+                Due::Resume(exchange) => self.resume(exchange),
             }
             self.relay();
+            self.pass_outputs();
         }
         self.now = now;
         while let Some(id) = self.jobs.expire_one(now) {
@@ -363,19 +414,23 @@ impl Model {
 
     fn plan(&mut self, at: Instant, event: Due) {
         // Start timeouts of jobs that have long started stay in the heap: sweep before they dominate.
-        let live = self.jobs.len() + self.open.len() + self.deliveries.len();
+        let live = self.jobs.len() + self.open.len() + self.deliveries.len() + self.flights.len();
         if self.due.len() > 4 * live + DUE_SWEEP_MIN {
             let (jobs, open, deliveries) = (&self.jobs, &self.open, &self.deliveries);
+            let flights = &self.flights;
             let current = |id, epoch| jobs.get(id).is_some_and(|job: &Job| job.epoch == epoch);
             self.due.retain(|Reverse((at, _, event))| match event {
-                Due::Ready(id, epoch) | Due::StartBy(id, epoch) | Due::Finish(id, epoch) => {
-                    current(*id, *epoch)
-                }
+                Due::Ready(id, epoch)
+                | Due::StartBy(id, epoch)
+                | Due::Finish(id, epoch)
+                | Due::Lose(id, epoch)
+                | Due::Warm(id, epoch) => current(*id, *epoch),
                 Due::Delivery(number, epoch) => deliveries.is_current(*number, *epoch),
                 Due::Run(exchange)
                 | Due::Stream(exchange)
                 | Due::Feed(exchange)
                 | Due::Late(exchange) => open.contains_key(exchange),
+                Due::Resume(exchange) => flights.contains_key(exchange),
                 Due::Session(exchange) => {
                     matches!(open.get(exchange), Some(Open::Session(session)) if session.is_due(*at))
                 }
@@ -403,8 +458,8 @@ impl Model {
         let ticket = app.lines[job.priority as usize].join();
         job.state = State::Queued { since: self.now, ticket };
         job.epoch += 1;
-        let (epoch, start_by) = (job.epoch, job.start_by);
-        self.plan_after(self.config.queue_time, Due::Ready(id, epoch));
+        let (epoch, start_by, queue_time) = (job.epoch, job.start_by, job.plan.pace.queue_time);
+        self.plan_after(queue_time, Due::Ready(id, epoch));
         if let Some(at) = start_by {
             self.plan(at, Due::StartBy(id, epoch));
         }
@@ -423,11 +478,17 @@ impl Model {
     /// Starts whoever may, while runners are free.
     fn start_ready(&mut self, name: &str) {
         let mut started = false;
-        while let Some(app) = self.apps.get_mut(name) {
-            if self.config.runners.is_some_and(|runners| app.running >= runners) {
-                break;
-            }
+        while self.has_runner(name) {
+            let Some(app) = self.apps.get_mut(name) else { break };
             let Some((_, _, id)) = app.ready.pop_first() else { break };
+            if let Some(time) = self.take_runner(name) {
+                app_of(&mut self.apps, name).starting += 1;
+                let Some(job) = self.jobs.get_mut(id) else { continue };
+                job.is_starting = true;
+                let event = Due::Warm(id, job.epoch);
+                self.plan_after(time, event);
+                continue;
+            }
             started = true;
             self.start(id);
         }
@@ -441,8 +502,7 @@ impl Model {
     fn start(&mut self, id: RequestId) {
         let Some(job) = self.jobs.get(id) else { return };
         let before = job.bytes();
-        let prepared =
-            Answer::prepare(&self.config, &self.files, job.endpoint.as_str(), &job.input);
+        let prepared = self.prepare_job(id, job);
         self.leave_line(id);
         let Some(job) = self.jobs.get_mut(id) else { return };
         job.epoch += 1;
@@ -457,12 +517,13 @@ impl Model {
                 // What is doomed anyway may have any input; its answer is never read.
                 let answer = prepared.unwrap_or_else(|_| Answer::empty());
                 job.state = State::Running { since: self.now, answer: Arc::new(answer) };
-                let (epoch, after) = (job.epoch, job.bytes());
+                let (epoch, after, run_time) = (job.epoch, job.bytes(), job.plan.pace.run_time);
                 self.jobs.recount(before, after);
                 if let Some(job) = self.jobs.get(id) {
                     app_of(&mut self.apps, job.endpoint.app()).running += 1;
                 }
-                self.plan_after(self.config.run_time, Due::Finish(id, epoch));
+                self.plan_after(run_time, Due::Finish(id, epoch));
+                self.plan_loss(id);
                 self.changed(id);
             }
         }
@@ -497,6 +558,7 @@ impl Model {
         let was_running = matches!(job.state, State::Running { .. });
         if was_running {
             app_of(&mut self.apps, endpoint.app()).running -= 1;
+            self.leave_runner(endpoint.app());
         } else {
             self.leave_line(id);
             self.line_moved(endpoint.app());
@@ -530,9 +592,10 @@ impl Model {
 
     /// Takes a queued job out of its line.
     fn leave_line(&mut self, id: RequestId) {
-        let Some(job) = self.jobs.get(id) else { return };
+        let Some(job) = self.jobs.get_mut(id) else { return };
         if let State::Queued { ticket, .. } = job.state {
             let app = app_of(&mut self.apps, job.endpoint.app());
+            app.starting -= usize::from(std::mem::take(&mut job.is_starting));
             app.lines[job.priority as usize].leave(ticket);
             app.ready.remove(&(job.priority, ticket, id));
         }
@@ -541,6 +604,7 @@ impl Model {
     /// Frees a runner.
     fn release(&mut self, name: &str) {
         app_of(&mut self.apps, name).running -= 1;
+        self.leave_runner(name);
         self.start_ready(name);
     }
 

@@ -18,9 +18,10 @@ use super::id::RequestId;
 use super::job::{Attempt, Job, Outcome, Priority, State};
 use super::ledger::CallWay;
 use super::lifecycle::Keep;
+use super::plan::Plan;
 use super::webhook::{self, Hook};
 use super::{Due, Model, platform, reply};
-use crate::render;
+use crate::{render, scenario};
 
 /// What is asked of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +113,9 @@ impl Model {
         self.push_status(&mut body, id, job, addresses, wants_logs.then_some(0));
         // A failed job is a completed one: 200 as well (documented).
         let status = if job.is_done() { StatusCode::OK } else { StatusCode::ACCEPTED };
-        reply::json(status, id, body)
+        let mut response = reply::json(status, id, body);
+        job.plan.stamp(response.headers_mut());
+        response
     }
 
     /// Writes the status object. `logs_from` is the first log line wanted, if any are.
@@ -164,15 +167,17 @@ impl Model {
 
     fn push_lines(&self, out: &mut Vec<u8>, job: &Job, from: usize) {
         out.push(b'[');
-        for (index, line) in
-            job.lines(self.now, self.config.effective_run_time()).skip(from).enumerate()
-        {
+        for (index, line) in job.lines(self.now).skip(from).enumerate() {
             if index > 0 {
                 out.push(b',');
             }
             out.extend_from_slice(b"{\"message\":");
             render::push_string(out, line.message);
-            out.extend_from_slice(b",\"level\":\"INFO\",\"source\":\"USER\",\"timestamp\":\"");
+            out.extend_from_slice(b",\"level\":\"");
+            out.extend_from_slice(line.level.as_bytes());
+            out.extend_from_slice(b"\",\"source\":");
+            render::push_string(out, line.source);
+            out.extend_from_slice(b",\"timestamp\":\"");
             render::push_timestamp(out, self.wall(line.at));
             out.extend_from_slice(b"\",\"labels\":{}}");
         }
@@ -182,8 +187,8 @@ impl Model {
     /// How many stand ahead of a queued job; 0 for others.
     pub(crate) fn position(&self, job: &Job) -> usize {
         let State::Queued { since, ticket } = job.state else { return 0 };
-        let shown = Job::shown_position(since, self.now, self.config.queue_time);
-        if self.config.runners.is_none() {
+        let shown = job.shown_position(since, self.now);
+        if self.runners(job.endpoint.app()).is_none() {
             return shown;
         }
         let Some(app) = self.apps.get(job.endpoint.app()) else { return shown };
@@ -202,7 +207,11 @@ impl Model {
             }
             // Worked out before this is called.
             State::Done { outcome: Outcome::Unread, .. } => reply::unknown_request(id),
-            State::Done { outcome: Outcome::Failed(failure), .. } => reply::failure(id, failure),
+            State::Done { outcome: Outcome::Failed(failure), .. } => {
+                let mut response = reply::failure(id, failure);
+                job.plan.stamp(response.headers_mut());
+                response
+            }
             State::Done { outcome: Outcome::Made(answer), run } => {
                 let time = run.map_or(Duration::ZERO, |run| run.until - run.since);
                 let endpoint = job.endpoint.as_str();
@@ -215,15 +224,16 @@ impl Model {
                     .headers_mut()
                     .insert(reply::BILLABLE_UNITS, HeaderValue::from(answer.units()));
                 platform::stamp(response.headers_mut(), platform::hint_of(&job.headers));
+                job.plan.stamp(response.headers_mut());
                 response
             }
         }
     }
 
     pub(crate) fn cancel(&mut self, id: RequestId) -> Response {
-        let (run_time, cancel_time, now) =
-            (self.config.run_time, self.config.cancel_time, self.now);
+        let (cancel_time, now) = (self.config.cancel_time, self.now);
         let Some(job) = self.jobs.get_mut(id) else { return reply::unknown_request(id) };
+        let run_time = job.plan.pace.run_time;
         match job.state {
             State::Done { .. } => {
                 let body = Bytes::from_static(b"{\"status\":\"ALREADY_COMPLETED\"}");
@@ -296,7 +306,10 @@ impl Model {
                 return refusal;
             }
         }
-        self.accept(request, endpoint, start_timeout, keep)
+        match self.plan_call(scenario::Operation::Submit, &request, &endpoint) {
+            Ok(plan) => self.accept(request, endpoint, start_timeout, keep, plan),
+            Err(refusal) => *refusal,
+        }
     }
 
     fn queue_too_long(&mut self, request: &Request<'_>, endpoint: &EndpointId) -> Option<Response> {
@@ -321,6 +334,7 @@ impl Model {
         endpoint: EndpointId,
         start_timeout: Option<Duration>,
         keep: Option<Box<Keep>>,
+        plan: Plan,
     ) -> Response {
         let id = RequestId::mint(&mut self.job_ids);
         self.counters.submits += 1;
@@ -341,7 +355,10 @@ impl Model {
                 _ => Priority::Normal,
             },
             start_by,
-            doom: self.fail_next.pop_front(),
+            doom: self
+                .fail_next
+                .pop_front()
+                .or_else(|| plan.rule.as_ref().and_then(|rule| rule.error.clone())),
             epoch: 0,
             cancel_asked: false,
             past: Vec::new(),
@@ -352,9 +369,11 @@ impl Model {
             hook,
             keep,
             ledger,
+            is_starting: false,
+            plan,
             endpoint,
         };
-        if self.config.instant {
+        if self.config.instant && job.plan.is_instant() {
             self.insert_completed(id, job);
         } else {
             self.jobs.insert(id, job);
@@ -371,7 +390,9 @@ impl Model {
         body.push(b',');
         push_addresses(&mut body, &request.door, job.endpoint.app(), id);
         body.extend_from_slice(b",\"logs\":null,\"metrics\":{}}");
-        reply::json(StatusCode::OK, id, body)
+        let mut response = reply::json(StatusCode::OK, id, body);
+        job.plan.stamp(response.headers_mut());
+        response
     }
 
     /// Puts a job into the table that is over already. What came of it is worked out when somebody asks,
@@ -379,13 +400,13 @@ impl Model {
     fn insert_completed(&mut self, id: RequestId, mut job: Job) {
         let outcome = match job.doom.take() {
             Some(failure) => Outcome::Failed(failure),
-            None if job.input.len() <= UNREAD_BYTES_MAX && job.hook.is_none() => Outcome::Unread,
-            None => Outcome::of(Answer::prepare(
-                &self.config,
-                &self.files,
-                job.endpoint.as_str(),
-                &job.input,
-            )),
+            None if job.input.len() <= UNREAD_BYTES_MAX
+                && job.hook.is_none()
+                && job.plan.rule.is_none() =>
+            {
+                Outcome::Unread
+            }
+            None => Outcome::of(self.prepare_job(id, &job)),
         };
         let large = outcome.bytes() >= LARGE_RESULT_BYTES_MIN;
         if !matches!(outcome, Outcome::Unread) {
@@ -400,10 +421,21 @@ impl Model {
         self.announce(id);
     }
 
+    /// What comes of a job: as its rule says, else as its input does.
+    pub(crate) fn prepare_job(&self, id: RequestId, job: &Job) -> Result<Answer, Failure> {
+        match &job.plan.rule {
+            Some(rule) if rule.output != scenario::Output::Synthesised => {
+                self.given(rule, id, &job.endpoint, job.input.clone())
+            }
+            _ => Answer::prepare(&self.config, &self.files, job.endpoint.as_str(), &job.input),
+        }
+    }
+
     /// Works out what came of a job, if that was put off.
     pub(crate) fn read(&mut self, id: RequestId) {
         let Some(job) = self.jobs.get_mut(id) else { return };
         if let State::Done { outcome: outcome @ Outcome::Unread, .. } = &mut job.state {
+            // A job with a rule is never left unread.
             *outcome = Outcome::of(Answer::prepare(
                 &self.config,
                 &self.files,
@@ -418,7 +450,7 @@ impl Model {
 }
 
 /// `prefix`, request id and operation of a path below a job, without outer slashes.
-fn split_job_path(path: &str) -> Option<(&str, &str, &str)> {
+pub(super) fn split_job_path(path: &str) -> Option<(&str, &str, &str)> {
     // The last `requests` counts: `acme/requests/requests/{id}` belongs to the app `acme/requests`. It
     // is followed by the id and at most two segments of an operation.
     let mut end = path.len();
@@ -437,7 +469,7 @@ fn split_job_path(path: &str) -> Option<(&str, &str, &str)> {
 /// Whether an address prefix means this endpoint: its app, or the app and any path below it.
 ///
 /// Clients and documentation disagree on whether the path of an endpoint is repeated, so both work.
-fn is_prefix_of(prefix: &str, endpoint: &EndpointId) -> bool {
+pub(super) fn is_prefix_of(prefix: &str, endpoint: &EndpointId) -> bool {
     let app = endpoint.app();
     match prefix.strip_prefix(app) {
         Some(rest) => rest.is_empty() || rest.starts_with('/'),

@@ -1,5 +1,6 @@
 //! The run host: direct calls.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use fal_protocol::EndpointId;
@@ -12,7 +13,9 @@ use super::id::RequestId;
 use super::job::Outcome;
 use super::ledger::CallWay;
 use super::lifecycle::Keep;
+use super::plan::Plan;
 use super::{Due, Model, Open, app_of, auth, platform, queue, reply};
+use crate::scenario::Operation;
 
 /// A direct call that runs.
 #[derive(Debug)]
@@ -26,6 +29,7 @@ pub(crate) struct Call {
     hint: Option<HeaderValue>,
     /// Its number in the ledger.
     pub(super) ledger: u64,
+    plan: Plan,
 }
 
 impl Model {
@@ -81,6 +85,10 @@ impl Model {
         if !self.has_room(endpoint.app()) {
             return Some(reply::failure(self.mint_other(), &too_many()));
         }
+        let plan = match self.plan_call(Operation::Run, &request, &endpoint) {
+            Ok(plan) => plan,
+            Err(refusal) => return Some(*refusal),
+        };
         let id = RequestId::mint(&mut self.job_ids);
         self.counters.runs += 1;
         let body = match request.body.is_empty() {
@@ -89,28 +97,38 @@ impl Model {
         };
         let ledger = self.ledger.called(self.now, CallWay::Run, &endpoint, id, body);
         let doom = self.fail_next.pop_front().map(Outcome::Failed);
-        let is_doomed = doom.is_some();
-        let outcome = doom.unwrap_or_else(|| self.judge(&request, &endpoint));
+        let is_doomed =
+            doom.is_some() || plan.rule.as_ref().is_some_and(|rule| rule.error.is_some());
+        let mut outcome = doom.unwrap_or_else(|| self.prepare(&plan, id, &endpoint, &request));
         let is_invalid = !is_doomed && matches!(outcome, Outcome::Failed(_));
         let hint = request.headers.get(platform::RUNNER_HINT);
         // A copy, because a value as received is a slice of the whole head.
         let hint = hint.and_then(|hint| HeaderValue::from_bytes(hint.as_bytes()).ok());
         let door = request.door.into_owned();
-        let call = Call { endpoint, id, since: self.now, outcome, door, keep, hint, ledger };
-        if self.config.instant || is_invalid {
+        let mut time = plan.pace.run_time;
+        // Nothing is queued again here: a call whose runner is lost fails.
+        let requeue = plan.rule.as_ref().and_then(|rule| rule.timeline.requeue.first().copied());
+        if let Some(after) = requeue.into_iter().chain(plan.lost_after).min()
+            && after < time
+            && !is_invalid
+        {
+            outcome = Outcome::Failed(Arc::new(runner_lost()));
+            time = after;
+        }
+        let call = Call { endpoint, id, since: self.now, outcome, door, keep, hint, ledger, plan };
+        if self.config.instant && time.is_zero() || is_invalid {
             return Some(self.answer(&call));
         }
+        let cold = self.take_runner(call.endpoint.app()).unwrap_or_default();
         app_of(&mut self.apps, call.endpoint.app()).running += 1;
         self.open.insert(exchange, Open::Run(Box::new(call)));
-        self.plan_after(self.config.run_time, Due::Run(exchange));
+        self.plan_after(time.saturating_add(cold), Due::Run(exchange));
         None
     }
 
     /// Whether another call may begin at once.
     pub(crate) fn has_room(&self, app: &str) -> bool {
-        let busy = self.apps.get(app).map_or(0, |app| app.running);
-        self.config.runners.is_none_or(|runners| busy < runners)
-            && self.open.len() < self.config.exchanges_max
+        self.has_runner(app) && self.open.len() < self.config.exchanges_max
     }
 
     pub(crate) fn judge(&self, request: &Request<'_>, endpoint: &EndpointId) -> Outcome {
@@ -136,7 +154,7 @@ impl Model {
 
     fn answer(&mut self, call: &Call) -> Response {
         self.ledger.ended(call.ledger, &call.endpoint, call.outcome.units());
-        match &call.outcome {
+        let mut response = match &call.outcome {
             // Calls are judged when they come in.
             Outcome::Unread => reply::unknown_request(call.id),
             Outcome::Failed(failure) => reply::failure(call.id, failure),
@@ -154,13 +172,15 @@ impl Model {
                 platform::stamp(response.headers_mut(), call.hint.as_ref());
                 response
             }
-        }
+        };
+        call.plan.stamp(response.headers_mut());
+        response
     }
 }
 
 /// The endpoint whose stream this is, if it is one: `Some(None)` when `/stream` stands there twice, as
 /// the Python client writes it for ids that end so already.
-fn streamed(endpoint: &EndpointId) -> Option<Option<EndpointId>> {
+pub(super) fn streamed(endpoint: &EndpointId) -> Option<Option<EndpointId>> {
     let path = endpoint.path()?;
     if path != "stream" && !path.ends_with("/stream") {
         return None;
@@ -168,6 +188,12 @@ fn streamed(endpoint: &EndpointId) -> Option<Option<EndpointId>> {
     let base = endpoint.as_str().strip_suffix("/stream")?;
     let is_twice = path == "stream/stream" || path.ends_with("/stream/stream");
     Some(EndpointId::parse(base).ok().filter(|_| !is_twice))
+}
+
+/// The runner of a direct call is gone.
+pub(super) fn runner_lost() -> Failure {
+    let detail = "The runner went away";
+    Failure::request_error(StatusCode::SERVICE_UNAVAILABLE, "runner_disconnected", detail)
 }
 
 /// All runners are busy, and a direct call does not wait.

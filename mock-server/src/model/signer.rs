@@ -20,8 +20,7 @@ pub(crate) struct Signer {
 impl Signer {
     /// Signs a delivery; returns the value of its timestamp, and the signature.
     pub(crate) fn sign(
-        &mut self,
-        seed: u64,
+        key: &SigningKey,
         request_id: &HeaderValue,
         user: &HeaderValue,
         wall: SystemTime,
@@ -31,8 +30,18 @@ impl Signer {
         let timestamp = HeaderValue::from(since.as_secs());
         let digest = push_hex(&Sha256::digest(body));
         let parts = [request_id.as_bytes(), user.as_bytes(), timestamp.as_bytes(), &digest];
-        let signature = self.keys(seed)[0].sign(&parts.join(&b'\n'));
+        let signature = key.sign(&parts.join(&b'\n'));
         (timestamp, signature.to_bytes())
+    }
+
+    /// The key that signs now.
+    pub(crate) fn key(&mut self, seed: u64) -> &SigningKey {
+        &self.keys(seed)[0]
+    }
+
+    /// A key that is in no set of keys.
+    pub(crate) fn stranger(seed: u64) -> SigningKey {
+        derive(seed, u64::MAX)
     }
 
     /// Signs with a new key from now on. Keys of different tenants differ after the first.

@@ -33,6 +33,11 @@ impl Model {
             counters: self.counters.clone(),
             ledger: self.ledger.clone(),
             changes: Changes::default(),
+            play: self.play.clone(),
+            warm: self.warm.clone(),
+            lost_after: None,
+            flights: BTreeMap::new(),
+            passed: 0,
             out: VecDeque::new(),
         };
         // What was open held runners and watched jobs.

@@ -51,14 +51,20 @@ impl Model {
             last_at: self.now,
             due: None,
         };
+        let is_limited = self.is_limited(id);
         if let Some(job) = self.jobs.get_mut(id) {
             job.streams.push(exchange);
-            if matches!(job.state, State::Queued { .. }) && self.config.runners.is_some() {
+            if matches!(job.state, State::Queued { .. }) && is_limited {
                 app_of(&mut self.apps, job.endpoint.app()).watchers.insert(exchange);
             }
         }
         self.open.insert(exchange, Open::Stream(Box::new(stream)));
         self.tell(exchange);
+    }
+
+    /// Whether jobs stand in each other's way where this one waits.
+    fn is_limited(&self, id: RequestId) -> bool {
+        self.jobs.get(id).is_some_and(|job| self.runners(job.endpoint.app()).is_some())
     }
 
     /// Something about a job has changed: all its streams are told.
@@ -70,8 +76,9 @@ impl Model {
         }
         let queued = matches!(job.state, State::Queued { .. });
         let (streams, endpoint) = (job.streams.clone(), job.endpoint.clone());
+        let is_limited = self.is_limited(id);
         for exchange in streams {
-            if queued && self.config.runners.is_some() {
+            if queued && is_limited {
                 app_of(&mut self.apps, endpoint.app()).watchers.insert(exchange);
             } else if let Some(app) = self.apps.get_mut(endpoint.app()) {
                 app.watchers.remove(&exchange);
@@ -110,14 +117,13 @@ impl Model {
 
     /// Sends what is new, or a comment if it was silent for too long; then plans the next event.
     fn tell(&mut self, exchange: u64) {
-        let run_time = self.config.effective_run_time();
         let Some(Open::Stream(stream)) = self.open.get(&exchange) else { return };
         let id = stream.job;
         let Some(job) = self.jobs.get(id) else { return };
         let status = (job.state_number(), self.position(job));
-        let lines = if stream.wants_logs { job.lines(self.now, run_time).count() } else { 0 };
+        let lines = if stream.wants_logs { job.lines(self.now).count() } else { 0 };
         let is_done = job.is_done();
-        let change = job.next_change(self.now, self.config.queue_time, run_time);
+        let change = job.next_change(self.now);
         let bytes = if stream.told != Some(status) || lines > stream.lines_sent {
             let from = stream.wants_logs.then_some(stream.lines_sent);
             let mut event = Vec::with_capacity(640);
@@ -127,7 +133,7 @@ impl Model {
             event.extend_from_slice(b"\n\n");
             Some(Bytes::from(event))
         } else if self.now.saturating_duration_since(stream.last_at) >= self.config.ping_interval {
-            Some(Bytes::from_static(b": keep-alive\n\n"))
+            Some(Bytes::from_static(KEEP_ALIVE))
         } else {
             None
         };
@@ -167,3 +173,8 @@ impl Job {
         }
     }
 }
+
+/// A comment against silence.
+///
+/// Source: docs.fal.ai, status stream page (documented; the word is observed).
+pub(crate) const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";

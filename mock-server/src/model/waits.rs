@@ -28,6 +28,10 @@ pub enum WaitKind {
     StartTimeout,
     /// A running job ends.
     Finish,
+    /// The runner of a job is lost, by a scenario.
+    RunnerLoss,
+    /// A runner that was cold has started.
+    RunnerStart,
     /// A sync run ends.
     Run,
     /// A model stream goes on.
@@ -57,6 +61,8 @@ impl WaitKind {
             Self::Start
             | Self::StartTimeout
             | Self::Finish
+            | Self::RunnerLoss
+            | Self::RunnerStart
             | Self::Run
             | Self::StreamEvent
             | Self::SessionOutput
@@ -73,6 +79,8 @@ impl WaitKind {
             Self::Start => "start",
             Self::StartTimeout => "start-timeout",
             Self::Finish => "finish",
+            Self::RunnerLoss => "runner-loss",
+            Self::RunnerStart => "runner-start",
             Self::Run => "run",
             Self::StreamEvent => "stream-event",
             Self::SessionOutput => "session-output",
@@ -116,12 +124,18 @@ impl Model {
                 Due::Ready(id, epoch) => job(id, epoch, WaitKind::Start)?,
                 Due::StartBy(id, epoch) => job(id, epoch, WaitKind::StartTimeout)?,
                 Due::Finish(id, epoch) => job(id, epoch, WaitKind::Finish)?,
+                Due::Lose(id, epoch) => job(id, epoch, WaitKind::RunnerLoss)?,
+                Due::Warm(id, epoch) => job(id, epoch, WaitKind::RunnerStart)?,
                 Due::Delivery(number, epoch) => {
                     let id = self.deliveries.job_of(number, epoch)?;
                     (WaitKind::Delivery, Some(id))
                 }
                 Due::Run(exchange) => (self.is_open(exchange, WaitKind::Run)?, None),
                 Due::Feed(exchange) => (self.is_open(exchange, WaitKind::StreamEvent)?, None),
+                Due::Resume(exchange) => {
+                    let is_held = self.flights.contains_key(&exchange);
+                    (is_held.then_some(WaitKind::LateAnswer)?, None)
+                }
                 Due::Late(exchange) => (self.is_open(exchange, WaitKind::LateAnswer)?, None),
                 Due::Stream(exchange) => match self.open.get(&exchange)? {
                     Open::Stream(stream) => (WaitKind::StatusEvent, Some(stream.job)),

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 
+use super::about::About;
 use super::answer::Lasting;
 use super::config::{Config, LARGE_RESULT_BYTES_MIN};
 use super::exchange::{Door, Output};
@@ -25,6 +26,7 @@ use super::job::{Outcome, State};
 use super::signer::{Signer, signature_value};
 use super::{Due, Model};
 use crate::render;
+use crate::scenario::{Action, Operation, Webhook};
 
 /// Where a job reports its end.
 #[derive(Clone, Debug)]
@@ -223,6 +225,8 @@ pub(crate) struct Deliveries {
     pub(crate) other_keys: Vec<[u8; 32]>,
     /// The next output is said to be one that no news can carry.
     pub(crate) withhold_next: bool,
+    /// Those that shall come after the next one.
+    overtaken: Vec<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -238,6 +242,10 @@ struct Delivery {
     epoch: u32,
     exchange: u64,
     until: Option<Instant>,
+    /// What the rule of its job wants to go wrong, once.
+    planned: Webhook,
+    /// What goes wrong with the next attempt, where that was decided before it was put off.
+    put_off: Option<Webhook>,
 }
 
 impl Delivery {
@@ -366,6 +374,8 @@ impl Model {
             epoch: 0,
             exchange: 0,
             until: self.now.checked_add(window),
+            planned: job.plan.rule.as_ref().map(|rule| rule.webhook.clone()).unwrap_or_default(),
+            put_off: None,
         });
         match refusal {
             None => self.deliver(number),
@@ -381,8 +391,16 @@ impl Model {
         number
     }
 
-    /// Begins the next attempt.
+    /// Begins the next attempt, or puts it off where a scenario wants that.
     pub(crate) fn deliver(&mut self, number: u64) {
+        let Some(delivery) = self.deliveries.all.get_mut(&number) else { return };
+        let spoilt = match delivery.put_off.take() {
+            Some(spoilt) => spoilt,
+            None => self.spoil_delivery(number),
+        };
+        if spoilt.late > Duration::ZERO || spoilt.reorder {
+            return self.put_off(number, spoilt);
+        }
         let wall = self.wall(self.now);
         let deliveries = &mut self.deliveries;
         let Some(delivery) = deliveries.all.get_mut(&number) else { return };
@@ -397,15 +415,16 @@ impl Model {
         headers.insert(header::CONTENT_TYPE, super::reply::JSON);
         let user = HeaderValue::from_static(USER);
         let request_id = super::reply::id_value(delivery.request_id);
-        let (seconds, signature) = deliveries.signer.sign(
-            self.config.signing_seed(),
-            &request_id,
-            &user,
-            wall,
-            &delivery.body,
-        );
-        let attempt = DeliveryAttempt { at: wall, result: None, signature };
-        delivery.attempts.push(attempt);
+        let signed_at = match spoilt.expired {
+            true => wall.checked_sub(EXPIRED_AGE).unwrap_or(SystemTime::UNIX_EPOCH),
+            false => wall,
+        };
+        let seed = self.config.signing_seed();
+        let signer = &mut deliveries.signer;
+        let key = if spoilt.wrong_key { Signer::stranger(seed) } else { signer.key(seed).clone() };
+        let (seconds, signature) =
+            Signer::sign(&key, &request_id, &user, signed_at, &delivery.body);
+        delivery.attempts.push(DeliveryAttempt { at: signed_at, result: None, signature });
         let signature = signature_value(&signature);
         headers.insert(REQUEST_ID, request_id);
         headers.insert(USER_ID, user);
@@ -413,14 +432,60 @@ impl Model {
         headers.insert(SIGNATURE, signature);
         let time_max = self.config.webhook_retry.timeout(delivery.tries);
         let event = Due::Delivery(number, delivery.epoch);
-        self.out.push_back(Output::Deliver {
-            id: delivery.exchange,
-            url: delivery.url.clone(),
-            headers,
-            body: delivery.body.clone(),
-            time_max,
-        });
+        let body = match spoilt.truncated {
+            true => delivery.body.slice(..delivery.body.len() / 2),
+            false => delivery.body.clone(),
+        };
+        // Only the answer to the first copy counts.
+        for copy in 0..=u64::from(spoilt.duplicate) {
+            self.out.push_back(Output::Deliver {
+                id: delivery.exchange + copy,
+                url: delivery.url.clone(),
+                headers: headers.clone(),
+                body: body.clone(),
+                time_max,
+            });
+        }
+        deliveries.last_exchange += u64::from(spoilt.duplicate);
         self.plan_after(time_max, event);
+        self.note_delivery(number);
+        for other in std::mem::take(&mut self.deliveries.overtaken) {
+            self.deliver(other);
+        }
+    }
+
+    /// What goes wrong with the next attempt: as the rule of its job wants for the first, and as faults want.
+    fn spoil_delivery(&mut self, number: u64) -> Webhook {
+        let Some(delivery) = self.deliveries.all.get_mut(&number) else {
+            return Webhook::default();
+        };
+        let planned = std::mem::take(&mut delivery.planned);
+        let id = delivery.request_id;
+        let Some(play) = self.play.as_mut().filter(|play| play.is_watching()) else {
+            return planned;
+        };
+        let Some(job) = self.jobs.get(id) else { return planned };
+        let about = About::job(Operation::Webhook, id, job);
+        let Some(effect) = about.with(|facts| play.fault(facts)) else { return planned };
+        play.fired(self.now, &effect, &about.whom());
+        match &effect.fault.action {
+            Action::Webhook(webhook) => planned.and(webhook),
+            _ => planned,
+        }
+    }
+
+    /// Lets an attempt be later, or after the next one of another delivery.
+    fn put_off(&mut self, number: u64, spoilt: Webhook) {
+        let Some(delivery) = self.deliveries.all.get_mut(&number) else { return };
+        let time = if spoilt.reorder { spoilt.late.max(OVERTAKE_TIME) } else { spoilt.late };
+        if spoilt.reorder {
+            self.deliveries.overtaken.push(number);
+        }
+        delivery.put_off = Some(Webhook { late: Duration::ZERO, reorder: false, ..spoilt });
+        delivery.state = DeliveryState::Resting;
+        delivery.epoch += 1;
+        let event = Due::Delivery(number, delivery.epoch);
+        self.plan_after(time, event);
         self.note_delivery(number);
     }
 
@@ -436,12 +501,16 @@ impl Model {
                 let why = format!("no answer within {time:?}");
                 self.delivered(number, DeliveryResult::Failed(why.into()));
             }
-            DeliveryState::Resting => self.deliver(number),
+            DeliveryState::Resting => {
+                self.deliveries.overtaken.retain(|other| *other != number);
+                self.deliver(number);
+            }
             _ => {}
         }
     }
 
     fn delivered(&mut self, number: u64, result: DeliveryResult) {
+        self.note_answer(number, &result);
         let profile = &self.config.webhook_retry;
         let Some(delivery) = self.deliveries.all.get_mut(&number) else { return };
         self.deliveries.in_flight.remove(&delivery.exchange);
@@ -468,6 +537,20 @@ impl Model {
             self.plan(at, event);
         }
         self.note_delivery(number);
+    }
+
+    fn note_answer(&mut self, number: u64, result: &DeliveryResult) {
+        if !self.play.as_ref().is_some_and(|play| play.is_watching()) {
+            return;
+        }
+        let Some(delivery) = self.deliveries.all.get(&number) else { return };
+        let Some(job) = self.jobs.get(delivery.request_id) else { return };
+        let about = About::job(Operation::Webhook, delivery.request_id, job);
+        let status = match result {
+            DeliveryResult::Answered(status) => Some(*status),
+            DeliveryResult::Failed(_) => None,
+        };
+        self.note(&about, status);
     }
 
     /// Delivers the news of a job once more, with all attempts anew.
@@ -616,6 +699,14 @@ const PAYLOAD_ERROR: &str = "Response payload is not JSON serializable: fetch th
 
 /// The account behind every key.
 const USER: &str = "user_fal_mock";
+
+/// How old the timestamp of a delivery is that shall be refused: twice what receivers accept.
+///
+/// Source: docs.fal.ai, webhooks page: five minutes (documented).
+const EXPIRED_AGE: Duration = Duration::from_secs(600);
+
+/// A delivery that shall be overtaken waits so long for another one.
+const OVERTAKE_TIME: Duration = Duration::from_secs(5);
 
 /// Most attempts after the first that a profile may ask for.
 pub const RETRIES_MAX: u32 = 100;

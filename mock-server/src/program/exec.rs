@@ -42,7 +42,10 @@ pub(crate) async fn exec(flags: Exec) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return complain(&format!("cannot listen for signals: {error}")),
     };
-    let mut builder = builder(&flags.service);
+    let mut builder = match builder(&flags.service) {
+        Ok(builder) => builder,
+        Err(problem) => return complain(&problem),
+    };
     if let Some(dir) = flags.service.ca_dir {
         builder = builder.ca_dir(dir);
     }
@@ -61,12 +64,26 @@ pub(crate) async fn exec(flags: Exec) -> ExitCode {
     environment.apply(command.args(arguments));
     let child = Command::from(command).kill_on_drop(true).spawn();
     let code = match child {
+        Ok(child) if flags.service.watch => tokio::select! {
+            code = watch(child, signals) => code,
+            // It never ends.
+            () = super::watch(&mock, flags.service.scenario) => ExitCode::from(EXIT_OWN),
+        },
         Ok(child) => watch(child, signals).await,
         Err(error) => return cannot_run(&name.to_string_lossy(), &error),
     };
     if !flags.quiet {
         report(&mock);
     }
+    let unmet = mock.unmet();
+    for problem in &unmet {
+        say(&format!("expected otherwise: {problem}"));
+    }
+    // What the program has to say itself counts for more.
+    let code = match unmet.is_empty() || code != ExitCode::SUCCESS {
+        true => code,
+        false => ExitCode::from(EXIT_UNMET),
+    };
     mock.stop().await;
     drop(environment);
     code
@@ -152,11 +169,15 @@ const EXAMPLES: &str = "\
 Examples:
   fal-mock exec -- python app.py
   fal-mock exec --instant -- node app.mjs
+  fal-mock exec --scenario accepted-then-cut -- pytest
   fal-mock exec --run-time 5s -- sh -c 'curl -H \"Authorization: Key $FAL_KEY\" -d {} https://fal.run/a/b'
 
 Signals are passed on; Ctrl-C in a terminal reaches the program by itself.
-Exit codes: the program's own; 128 and the signal's number if one ended it; 127 if there is no such program,
+Exit codes: the program's own; 3 if that is 0 and what the scenario expects has not happened; 128 and the signal's number if one ended it; 127 if there is no such program,
 126 if it cannot be run; 125 if the mock cannot start, 2 if a flag is wrong.";
+
+/// The program ended well, and what the scenario expects has not happened.
+const EXIT_UNMET: u8 = 3;
 
 /// There is no such program.
 const EXIT_NOT_FOUND: u8 = 127;

@@ -7,8 +7,10 @@ mod env;
 mod exec;
 mod live;
 mod signals;
+mod watch;
 
 pub(crate) use check::{Check, check};
 pub(crate) use env::{Env, env};
 pub(crate) use exec::{Exec, exec};
 pub(crate) use live::{Live, live};
+pub(crate) use watch::watch;

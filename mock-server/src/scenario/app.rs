@@ -68,6 +68,10 @@ impl App {
         })
     }
 
+    pub(crate) fn fits_app(&self, app: &str) -> bool {
+        self.endpoint.iter().any(|glob| glob.fits_app(app))
+    }
+
     pub(crate) fn fits(&self, endpoint: &str) -> bool {
         self.endpoint.iter().any(|glob| glob.fits(endpoint))
     }

@@ -148,7 +148,7 @@ fn request(reader: &mut Reader, node: &Node, path: &Path<'_>, object: &Object) -
 }
 
 /// Expectations at work.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Expectations {
     expect: Expect,
     counts: Vec<u64>,

@@ -112,6 +112,9 @@ const fn kind(
 
 const REQUESTS: Operations = Operations::REQUESTS;
 const WITH_FRAMES: Operations = REQUESTS.and(Operations::of(&[Operation::Frame]));
+/// Those whose answers have a body.
+const BODIES: Operations = Operations::BODIES;
+const BODIES_AND_FRAMES: Operations = BODIES.and(Operations::of(&[Operation::Frame]));
 const WEBHOOK: Operations = Operations::WEBHOOK;
 /// Those whose answers are JSON.
 const JSON: Operations = Operations::of(&[
@@ -137,14 +140,14 @@ pub(crate) const KINDS: [Kind; 23] = [
     kind("refuse", &[], &[], REQUESTS, &[]),
     kind("reset", &[], &[], WITH_FRAMES, &["bytes", "events"]),
     kind("accept-then-reset", &[], &[], REQUESTS, &[]),
-    kind("stall", &["for"], &[], WITH_FRAMES, &["bytes", "events"]),
-    kind("slow", &["bytes_per_second"], &["bytes_per_second"], REQUESTS, &["bytes"]),
-    kind("truncate", &[], &[], REQUESTS, &["bytes", "events"]),
+    kind("stall", &["for"], &[], BODIES_AND_FRAMES, &["bytes", "events"]),
+    kind("slow", &["bytes_per_second"], &["bytes_per_second"], BODIES, &["bytes"]),
+    kind("truncate", &[], &[], BODIES, &["bytes", "events"]),
     kind("corrupt-json", &[], &[], JSON.and(Operations::of(&[Operation::Frame])), &["events"]),
     kind("wrong-type", &["pointer"], &[], JSON, &["events"]),
     kind("duplicate-event", &["copies"], &[], Operations::STREAMS, &["events"]),
     kind("drop-event", &[], &[], Operations::STREAMS, &["events"]),
-    kind("split", &["bytes"], &[], REQUESTS, &[]),
+    kind("split", &["bytes"], &[], BODIES, &[]),
     kind("ws-close", &["code", "reason"], &[], Operations::of(&[Operation::Frame]), &[]),
     kind("runner-lost", &[], &[], Operations::CALLS, &["time"]),
     kind("webhook-duplicate", &["copies"], &[], WEBHOOK, &[]),

@@ -11,13 +11,13 @@ use super::when::Facts;
 use crate::model::JobState;
 
 /// Faults at work.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Faults {
     seed: u64,
     entries: Vec<Entry>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     fault: Arc<Fault>,
     /// Requests that its conditions fitted.

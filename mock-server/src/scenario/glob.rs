@@ -43,6 +43,12 @@ impl Glob {
         Ok(Self { text: trimmed.into(), kind })
     }
 
+    /// Whether it is about an app (`owner/alias`): the app itself, or some path below it by name.
+    pub(crate) fn fits_app(&self, app: &str) -> bool {
+        let is_below = self.text.strip_prefix(app).is_some_and(|rest| rest.starts_with('/'));
+        is_below || self.fits(app)
+    }
+
     pub(crate) fn fits(&self, endpoint: &str) -> bool {
         match &self.kind {
             Kind::Exact => &*self.text == endpoint,

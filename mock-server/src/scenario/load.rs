@@ -70,6 +70,22 @@ impl Scenario {
         if wrong.is_empty() { Ok(scenarios) } else { Err(LoadError { files: wrong }) }
     }
 
+    /// The same for several, in their order.
+    ///
+    /// # Errors
+    /// Everything that is wrong with any of them.
+    pub fn find_all(what: &[PathBuf]) -> Result<Vec<Self>, LoadError> {
+        let mut scenarios = Vec::new();
+        let mut wrong = Vec::new();
+        for one in what {
+            match Self::find(one) {
+                Ok(found) => scenarios.extend(found),
+                Err(error) => wrong.extend(error.files),
+            }
+        }
+        if wrong.is_empty() { Ok(scenarios) } else { Err(LoadError { files: wrong }) }
+    }
+
     /// The scenario files that a path names: itself, or those of a folder. There they end in `.yaml`, `.yml` or
     /// `.scenario.json`, or are called `scenario.json`; in the folders of a folder they are called `scenario`.
     ///

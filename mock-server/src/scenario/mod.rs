@@ -1,7 +1,6 @@
 //! Scenarios: files that say how calls go, what goes wrong, and what shall have happened in the end.
 //!
 //! Everything here is pure but for the loading of files: same scenario, same seed and same calls, same decisions.
-#![allow(dead_code, reason = "worlds play scenarios in the change after this one")]
 
 mod app;
 mod bundled;
@@ -23,6 +22,7 @@ mod rule;
 mod tests;
 mod timeline;
 mod tree;
+mod watch;
 mod when;
 
 use std::collections::BTreeSet;
@@ -31,15 +31,25 @@ use std::sync::Arc;
 
 pub use load::LoadError;
 pub use operation::Operation;
+pub use play::{FaultView, FiringView, PlayView, RuleView, UncoveredView};
 pub use problem::{LINE_CHARS_MAX, PROBLEMS_MAX, Problem, Problems};
 pub use tree::{DEPTH_MAX, NODES_MAX, SCENARIO_BYTES_MAX};
+
+pub(crate) use fault::Action;
+pub(crate) use faults::Effect;
+pub(crate) use output::{Fill, Output};
+pub(crate) use play::Play;
+pub(crate) use rule::Rule;
+pub(crate) use timeline::{LogLine, Webhook};
+pub(crate) use when::{Facts, Input};
+
+pub use watch::Watch;
 
 use app::{App, Clock};
 use expect::Expect;
 use fault::Fault;
 use files::{Files, NoFiles};
 use read::{Object, Path, Reader};
-use rule::Rule;
 
 /// The JSON Schema of scenario files.
 pub const SCHEMA: &str = include_str!("../../scenario.schema.json");
@@ -178,6 +188,11 @@ impl Scenario {
             scenario.expect = Expect::read(reader, node, &path.key("expect"));
         }
         Some(scenario)
+    }
+
+    /// The documents that its apps name.
+    pub(crate) fn documents(&self) -> impl Iterator<Item = &std::path::Path> {
+        self.apps.iter().flat_map(|app| app.openapi.iter().map(std::path::PathBuf::as_path))
     }
 
     /// How much it says, in a few words.

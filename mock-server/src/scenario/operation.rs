@@ -118,6 +118,9 @@ impl Operations {
     pub(crate) const REQUESTS: Self =
         Self(Self::of(&Operation::ALL).0 & !Self::of(&[Operation::Frame, Operation::Webhook]).0);
 
+    /// Those of them that answer with a body.
+    pub(crate) const BODIES: Self = Self(Self::REQUESTS.0 & !Self::of(&[Operation::Realtime]).0);
+
     pub(crate) const fn of(list: &[Operation]) -> Self {
         let mut bits = 0;
         let mut at = 0;

@@ -30,6 +30,7 @@ pub(crate) enum Output {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Template {
     value: Value,
+    bytes: usize,
     pub(crate) files: BTreeMap<Box<str>, Bytes>,
 }
 
@@ -101,8 +102,9 @@ impl Output {
                 let before = reader.problems.len();
                 check(reader, node, &path, &files);
                 let value = reader.json(node);
-                (reader.problems.len() == before)
-                    .then_some(Self::Template(Template { value, files }))
+                let bytes = value.to_string().len();
+                let template = Template { value, bytes, files };
+                (reader.problems.len() == before).then_some(Self::Template(template))
             }
         }
     }
@@ -232,6 +234,11 @@ fn hole(text: &str) -> Result<Hole<'_>, String> {
 }
 
 impl Template {
+    /// The length of its text, about.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes
+    }
+
     /// The value with its holes filled.
     pub(crate) fn fill(&self, input: &Input<'_>, by: &mut dyn Fill) -> Value {
         self.filled(&self.value, input, by)

@@ -13,6 +13,7 @@ use crate::model::TIME_MAX;
 /// The keys of one kind of map, under the name that it has in the published schema.
 #[derive(Debug)]
 pub(crate) struct Object {
+    #[cfg_attr(not(test), allow(dead_code, reason = "the comparison with the schema reads it"))]
     pub(crate) name: &'static str,
     pub(crate) keys: &'static [&'static str],
 }

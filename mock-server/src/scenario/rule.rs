@@ -108,10 +108,10 @@ pub(crate) fn count(reader: &mut Reader, node: &Node, path: &Path<'_>) -> Option
 }
 
 /// Rules at work, with what they have counted.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Rules(Vec<Entry>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     rule: Arc<Rule>,
     /// Calls that its conditions fitted, whoever decided about them.
@@ -141,6 +141,10 @@ impl fmt::Display for NearMiss {
 impl Rules {
     pub(crate) fn new(rules: impl IntoIterator<Item = Arc<Rule>>) -> Self {
         Self(rules.into_iter().map(|rule| Entry { rule, fitted: 0, decided: 0 }).collect())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The rule that decides about a call: the first that fits. Every rule that fits counts the call.

@@ -1,5 +1,6 @@
 //! How a job goes, and how its end is reported.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::read::{Object, Path, Reader};
@@ -13,7 +14,8 @@ pub(crate) struct Timeline {
     pub(crate) positions: Option<Vec<usize>>,
     pub(crate) queue_time: Option<Duration>,
     pub(crate) run_time: Option<Duration>,
-    pub(crate) logs: Option<Vec<LogLine>>,
+    /// In the order of their times, for the run time that stands here.
+    pub(crate) logs: Option<Arc<[LogLine]>>,
     /// How far into each attempt its runner is lost, one after the other.
     pub(crate) requeue: Vec<Duration>,
 }
@@ -52,6 +54,19 @@ pub(crate) const TIMELINE: Object =
 pub(crate) const LOG: Object = Object { name: "log", keys: &["at", "message", "level", "source"] };
 
 impl Timeline {
+    /// The lines in the order of their times for a run of `run_time`.
+    pub(crate) fn logs(&self, run_time: Duration) -> Option<Arc<[LogLine]>> {
+        let logs = self.logs.as_ref()?;
+        let time = |line: &LogLine| line.at.since_start(run_time);
+        if logs.is_sorted_by_key(time) {
+            return Some(Arc::clone(logs));
+        }
+        // Parts and times were put in order for another run time.
+        let mut logs = logs.to_vec();
+        logs.sort_by_key(time);
+        Some(logs.into())
+    }
+
     pub(crate) fn read(reader: &mut Reader, node: &Node, path: &Path<'_>) -> Self {
         let Some(fields) = reader.fields(node, path, &TIMELINE) else { return Self::default() };
         let mut time = |key: &str| {
@@ -79,7 +94,7 @@ impl Timeline {
             // Lines are written in the order of their times.
             let run_time = run_time.unwrap_or(Duration::from_secs(1));
             logs.sort_by_key(|line| line.at.since_start(run_time));
-            logs
+            logs.into()
         });
         let requeue = fields.get("requeue").map_or_else(Vec::new, |node| {
             let max = ATTEMPTS_MAX - 1;
@@ -163,6 +178,18 @@ pub(crate) const WEBHOOK: Object = Object {
 };
 
 impl Webhook {
+    /// What both want.
+    pub(crate) fn and(self, other: &Self) -> Self {
+        Self {
+            duplicate: self.duplicate.max(other.duplicate),
+            reorder: self.reorder || other.reorder,
+            late: self.late.max(other.late),
+            wrong_key: self.wrong_key || other.wrong_key,
+            expired: self.expired || other.expired,
+            truncated: self.truncated || other.truncated,
+        }
+    }
+
     pub(crate) fn read(reader: &mut Reader, node: &Node, path: &Path<'_>) -> Self {
         let mut webhook = Self::default();
         let Some(fields) = reader.fields(node, path, &WEBHOOK) else { return webhook };

@@ -39,6 +39,11 @@ impl<'a> Input<'a> {
         Self { bytes, value: OnceCell::new() }
     }
 
+    /// What has been read already, as from a query.
+    pub(crate) fn of(value: Value) -> Self {
+        Self { bytes: &[], value: OnceCell::from(Some(value)) }
+    }
+
     pub(crate) fn value(&self) -> Option<&Value> {
         self.value.get_or_init(|| serde_json::from_slice(self.bytes).ok()).as_ref()
     }

@@ -25,6 +25,8 @@ use crate::model::{
     TenantId,
 };
 
+use crate::scenario::Scenario;
+
 pub use clock::{ClockMode, SCALE_MAX, SCALE_MIN};
 pub use journal::Seen;
 pub(crate) use snapshot::SNAPSHOTS_MAX;
@@ -68,6 +70,9 @@ pub(crate) struct World {
     /// Counts the services that this world has had: what a delivery of an earlier one comes to is nobody's news.
     generation: u32,
     snapshots: BTreeMap<Box<str>, Model>,
+    /// What its scenario consists of: that of the command line, and one on top.
+    scenario_base: Option<Arc<Scenario>>,
+    scenario_layer: Option<Scenario>,
     /// The exchange that is being asked for, and its number in the journal.
     current: Option<(u64, u64)>,
     /// The same for those that wait.
@@ -89,6 +94,8 @@ impl World {
         Self {
             name: name.into(),
             key: key.map(Into::into),
+            scenario_base: config.scenario.clone(),
+            scenario_layer: None,
             model: Model::new(config, start.real, start.wall),
             clock: Clock::new(mode, start.real),
             journal: Journal::default(),
@@ -115,6 +122,23 @@ impl World {
     /// Lets what is due by now happen, without anything from outside.
     pub(crate) fn tick_to(&mut self, real: Instant) {
         self.model.handle_timeout(self.clock.at(real));
+    }
+
+    /// Plays a scenario on top of that of the command line, or that one alone, from the start.
+    pub(crate) fn set_scenario_layer(&mut self, real: Instant, layer: Option<Scenario>) {
+        self.scenario_layer = layer;
+        self.play_anew(real);
+    }
+
+    fn play_anew(&mut self, real: Instant) {
+        self.input(real);
+        self.tick_to(real);
+        let scenario = match (&self.scenario_base, &self.scenario_layer) {
+            (base, None) => base.clone(),
+            (None, Some(layer)) => Some(Arc::new(layer.clone())),
+            (Some(base), Some(layer)) => Some(Arc::new(Scenario::layered([&**base, layer]))),
+        };
+        self.model.set_scenario(scenario);
     }
 
     /// What a clock on the wall would show.
@@ -165,7 +189,7 @@ impl World {
                 let none = HeaderMap::new();
                 self.answered(*id, StatusCode::SWITCHING_PROTOCOLS, || Message::head(&none, 0));
             }
-            Output::Cut { id } => {
+            Output::Cut { id } | Output::Reset { id } => {
                 let current = self.current.take_if(|(current, _)| current == id);
                 let number = current.map(|(_, number)| number).or_else(|| self.waiting.remove(id));
                 number.inspect(|number| self.hear_request(*number));
@@ -260,6 +284,15 @@ impl Worlds {
         }
         if let Some(world) = self.all.get_mut(&tenant) {
             world.model.add_to_catalog(more);
+        }
+    }
+
+    /// Lets the first tenant, and those who come from now on, play a scenario from its start.
+    pub(crate) fn set_scenario(&mut self, real: Instant, scenario: Arc<Scenario>) {
+        self.base.scenario = Some(Arc::clone(&scenario));
+        if let Some(world) = self.all.get_mut(&TenantId::FIRST) {
+            world.scenario_base = Some(scenario);
+            world.play_anew(real);
         }
     }
 

@@ -478,3 +478,48 @@ async fn documents_and_prices_are_added_while_it_runs() {
     }
     assert_eq!(bench.post("/prices", json!({})).await.0, 400);
 }
+
+#[tokio::test]
+async fn scenarios_are_put_on_top_and_verified() {
+    let bench = Bench::new().await;
+    assert_eq!(bench.get("/scenario").await["name"], Value::Null);
+    assert_eq!(bench.get("/verify").await["met"], true);
+    let scenario = json!({
+        "rules": [{ "name": "cats", "when": { "input": { "/prompt": { "contains": "cat" } } } },
+                  { "name": "dogs", "when": { "endpoint": "acme/dogs" } }],
+        "faults": [{ "name": "slip", "fault": "status", "status": 503, "on": "status" }],
+        "expect": { "requests": [{ "operation": "submit", "count": 1 }] },
+    });
+    let (status, play) =
+        bench.call(Method::PUT, "/scenario", "/scenario?name=mine", scenario).await;
+    assert_eq!((status, &play["name"]), (200, &json!("mine")));
+    assert_eq!(bench.get("/verify").await["unmet"].as_array().unwrap().len(), 2);
+    let id = bench.submit("a:b").await;
+    let target = format!("/queue.fal.run/fal-ai/flux/dev/requests/{id}/status");
+    assert_eq!(get(bench.mock.port(), &target).await.status, 503);
+    assert_eq!(bench.get("/verify").await["met"], true);
+    let faults = bench.get("/faults").await;
+    assert_eq!(faults["faults"][0]["firings"][0]["whom"], format!("status {id}"));
+    post(bench.mock.port(), "/queue.fal.run/acme/dog", r#"{"prompt":"a dog"}"#).await;
+    let unmatched = bench.get("/requests/unmatched").await;
+    let nearest = unmatched["calls"][0]["nearest"].as_array().unwrap();
+    assert!(nearest[0].as_str().unwrap().starts_with("cats: input /prompt is \"a dog\""));
+    assert_eq!(bench.get("/scenario").await["rules"][0]["decided"], 1);
+
+    let raw = |body: &'static str| {
+        let request = http::Request::builder().method(Method::PUT).uri("/__mock/v1/scenario");
+        send(bench.mock.port(), request, body)
+    };
+    let answer = raw("rules:\n  - wen: a\n").await;
+    assert_eq!(answer.status, 400);
+    let problem = bench.check(&Method::PUT, "/scenario", &Value::Null, &answer);
+    assert_eq!(problem["problems"][0]["line"], 2);
+    assert!(problem["detail"].as_str().unwrap().contains("did you mean \"when\""));
+    assert_eq!(bench.get("/scenario").await["name"], "mine", "the one before goes on");
+    assert_eq!(raw("rules:\n  - when: a\n").await.status, 200);
+    assert_eq!(bench.get("/scenario").await["name"], "admin");
+    let (status, _) = bench.call(Method::DELETE, "/scenario", "/scenario", Value::Null).await;
+    assert_eq!((status, &bench.get("/scenario").await["name"]), (204, &Value::Null));
+    let schema = bench.raw(Method::GET, "/scenario.schema.json", &Value::Null).await;
+    assert_eq!(schema.json()["title"], "Scenario of fal-mock");
+}

@@ -7,6 +7,7 @@ mod doors;
 mod events;
 mod exchanges;
 mod exec;
+mod faults;
 mod helpers;
 mod inputs;
 mod media;

@@ -3,6 +3,12 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use fal_mock::scenario::Scenario;
+use fal_mock::{ClockMode, MockFal};
+use http::Method;
+
+use crate::client::{call, open, post};
+
 fn check(words: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_fal-mock")).arg("check").args(words).output().expect("it runs")
 }
@@ -43,4 +49,95 @@ fn the_gallery_is_right_where_it_lies() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
     let output = check(&[folder.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+/// A program under a mock with flags.
+fn exec(flags: &[&str], program: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_fal-mock"))
+        .args(["exec", "--instant"])
+        .args(flags)
+        .arg("--")
+        .args(program)
+        .env("XDG_DATA_HOME", std::env::temp_dir())
+        .output()
+        .expect("it runs")
+}
+
+#[cfg(unix)]
+#[test]
+fn a_program_fails_when_what_is_expected_has_not_happened() {
+    let unmet = exec(&["--scenario", "accepted-then-cut"], &["true"]);
+    assert_eq!(unmet.status.code(), Some(3));
+    let text = String::from_utf8(unmet.stderr).unwrap();
+    assert!(text.contains("the fault lost receipt (accept-then-reset) never happened"), "{text}");
+    assert!(text.contains("operation submit: wanted 1, got 0"), "{text}");
+    let own = exec(&["--scenario", "accepted-then-cut"], &["sh", "-c", "exit 7"]);
+    assert_eq!(own.status.code(), Some(7));
+    let met = exec(&["--scenario", "happy-path"], &["true"]);
+    assert_eq!(met.status.code(), Some(0), "{}", String::from_utf8_lossy(&met.stderr));
+}
+
+#[test]
+fn wrong_scenarios_are_told_at_the_start() {
+    let missing = Command::new(env!("CARGO_BIN_EXE_fal-mock"))
+        .args(["--port", "0", "--scenario", "happy-pth"])
+        .output()
+        .unwrap();
+    assert_eq!(missing.status.code(), Some(2));
+    let text = String::from_utf8(missing.stderr).unwrap();
+    assert!(text.contains("happy-pth") && text.contains("happy-path"), "{text}");
+    let alone = Command::new(env!("CARGO_BIN_EXE_fal-mock")).arg("--watch").output().unwrap();
+    assert_eq!(alone.status.code(), Some(2), "nothing to watch");
+}
+
+#[tokio::test]
+async fn every_scenario_of_the_gallery_can_be_played() {
+    for name in Scenario::bundled_names() {
+        let scenario = Scenario::bundled(name).unwrap();
+        let mock =
+            MockFal::builder().clock(ClockMode::Auto).scenario(scenario).start().await.unwrap();
+        let request = call(Method::POST, "/queue.fal.run/fal-ai/flux-lora-fast-training");
+        // Some of them lose the answer.
+        drop(open(mock.port(), request, r#"{"prompt":"x","images_data_url":"data:,"}"#).await);
+        assert!(mock.play().is_some_and(|play| play.name == name));
+        mock.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_training_of_two_hours_takes_no_time() {
+    let scenario = Scenario::bundled("long-training").unwrap();
+    let mock = MockFal::builder().scenario(scenario).start().await.unwrap();
+    let port = mock.port();
+    let app = "/queue.fal.run/acme/portrait-lora-fast";
+    let submitted = post(port, app, r#"{"prompt":"x"}"#).await;
+    assert_eq!(submitted.headers["x-fal-mock-rule"], "training");
+    let id = submitted.json()["request_id"].as_str().unwrap().to_owned();
+    let target = format!("{app}/requests/{id}/status/stream?logs=1");
+    let mut stream = open(port, call(Method::GET, &target), "").await.unwrap();
+    let mut text = String::new();
+    while let Some(bytes) = stream.next().await.unwrap() {
+        text.push_str(std::str::from_utf8(&bytes).unwrap());
+    }
+    assert!(text.contains("\"inference_time\":7200"), "{text}");
+    assert!(text.contains("Step 500 of 1000") && text.contains("\"level\":\"WARN\""), "{text}");
+}
+
+#[tokio::test]
+async fn scenarios_can_be_replaced_and_seeds_follow() {
+    let read = |source: &str| Scenario::parse("test", source).unwrap();
+    let first = read("seed: 5\nrules: [{ name: one, when: '**' }]");
+    let mock = MockFal::builder().instant().scenario(first).start().await.unwrap();
+    let seeded = MockFal::builder().instant().seed(5).start().await.unwrap();
+    let rule = async |mock: &MockFal| {
+        let answer = post(mock.port(), "/fal.run/acme/app", r#"{"prompt":"x"}"#).await;
+        let name =
+            answer.headers.get("x-fal-mock-rule").map(|name| name.to_str().unwrap().to_owned());
+        (name, answer.json())
+    };
+    let (one, output) = rule(&mock).await;
+    assert_eq!(one.as_deref(), Some("one"));
+    assert_eq!(output["seed"], rule(&seeded).await.1["seed"]);
+    mock.set_scenarios(&[read("rules: [{ name: two, when: '**' }]")]).unwrap();
+    assert_eq!(rule(&mock).await.0.as_deref(), Some("two"));
 }

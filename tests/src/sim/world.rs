@@ -350,7 +350,9 @@ impl World {
                 | model::Output::Stream { id, .. }
                 | model::Output::Event { id, .. }
                 | model::Output::End { id }
-                | model::Output::Cut { id } => id.checked_sub(self.base),
+                | model::Output::Cut { id }
+                | model::Output::Reset { id }
+                | model::Output::Release { id, .. } => id.checked_sub(self.base),
                 // No job of a simulation has a webhook, and nobody fetches files or opens a WebSocket.
                 model::Output::Deliver { .. }
                 | model::Output::Serve { .. }
@@ -376,8 +378,9 @@ impl World {
                 }
                 model::Output::Event { bytes, .. } => self.pass_event(id, bytes),
                 model::Output::End { .. } => self.return_letter(id, Letter::End(id)),
-                model::Output::Cut { .. } => self.cut(id),
+                model::Output::Cut { .. } | model::Output::Reset { .. } => self.cut(id),
                 model::Output::Deliver { .. }
+                | model::Output::Release { .. }
                 | model::Output::Serve { .. }
                 | model::Output::Accept { .. }
                 | model::Output::Frame { .. }

@@ -101,6 +101,9 @@ impl Model {
     /// [`Output::Accept`](super::Output::Accept).
     pub fn handle_upgrade(&mut self, now: Instant, id: u64, request: Request<'_>) {
         self.advance(now);
+        if self.meet(id, &request, true) {
+            return self.settle(now);
+        }
         let refused = match request.host {
             Host::Run => self.open_session(id, &request),
             Host::Ws => self.open_front(id, &request),

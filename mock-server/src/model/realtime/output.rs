@@ -12,7 +12,11 @@ use crate::render;
 
 /// A message of the service that may have yet to be drawn.
 #[derive(Clone, Debug)]
-pub struct FrameDraft(Content);
+pub struct FrameDraft {
+    content: Content,
+    /// Whether its end is cut off, so that nobody can read it.
+    is_corrupt: bool,
+}
 
 #[derive(Clone, Debug)]
 enum Content {
@@ -22,26 +26,40 @@ enum Content {
 
 impl FrameDraft {
     pub(crate) const fn ready(frame: Frame) -> Self {
-        Self(Content::Ready(frame))
+        Self { content: Content::Ready(frame), is_corrupt: false }
     }
 
     pub(crate) fn output(output: Output) -> Self {
-        Self(Content::Output(Box::new(output)))
+        Self { content: Content::Output(Box::new(output)), is_corrupt: false }
     }
 
     /// Whether [`Self::render`] returns at once; else it draws pictures, which takes milliseconds.
     #[must_use]
     pub const fn is_ready(&self) -> bool {
-        matches!(self.0, Content::Ready(_))
+        matches!(self.content, Content::Ready(_))
     }
 
     /// The message itself. The same draft gives the same bytes.
     #[must_use]
     pub fn render(self) -> Frame {
-        match self.0 {
+        let mut frame = match self.content {
             Content::Ready(frame) => frame,
             Content::Output(output) => output.item().write(output.codec),
+        };
+        match &mut frame {
+            Frame::Text(text) if self.is_corrupt => drop(text.pop()),
+            Frame::Binary(bytes) if self.is_corrupt => {
+                bytes.truncate(bytes.len().saturating_sub(1))
+            }
+            _ => {}
         }
+        frame
+    }
+
+    /// The same message without its end.
+    pub(crate) fn corrupted(mut self) -> Self {
+        self.is_corrupt = true;
+        self
     }
 }
 

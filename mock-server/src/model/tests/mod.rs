@@ -9,6 +9,8 @@ mod parts;
 mod platform;
 mod properties;
 mod realtime;
+mod scenario;
+mod scenario_faults;
 mod sockets;
 mod storage;
 mod webhook;
@@ -34,6 +36,8 @@ struct World {
     heads: BTreeMap<u64, HeaderMap>,
     raw: BTreeMap<u64, Vec<Bytes>>,
     cut: Vec<u64>,
+    reset: Vec<u64>,
+    released: Vec<(u64, u64)>,
     /// What was said on each WebSocket so far, a close included.
     said: BTreeMap<u64, Vec<Said>>,
     letters: Vec<Letter>,
@@ -81,6 +85,8 @@ impl World {
             heads: BTreeMap::new(),
             raw: BTreeMap::new(),
             cut: Vec::new(),
+            reset: Vec::new(),
+            released: Vec::new(),
             said: BTreeMap::new(),
             letters: Vec::new(),
             until: None,
@@ -204,6 +210,8 @@ impl World {
                     assert!(self.replies.insert(id, head.map(|()| body.into())).is_none());
                 }
                 Output::Cut { id } => self.cut.push(id),
+                Output::Reset { id } => self.reset.push(id),
+                Output::Release { id, bytes } => self.released.push((id, bytes)),
                 Output::Accept { id } => {
                     assert!(self.said.insert(id, Vec::new()).is_none(), "accepted once");
                 }

@@ -15,7 +15,7 @@ fn submit(endpoint: &str, input: &str) -> Call {
 }
 
 fn rule(play: &mut Play, call: &Call) -> Option<String> {
-    call.with(|facts| play.rule(facts)).map(|rule| rule.name.to_string())
+    call.with(|facts| play.rule(Instant::now(), facts)).map(|rule| rule.name.to_string())
 }
 
 fn fault(play: &mut Play, call: &Call) -> Option<String> {

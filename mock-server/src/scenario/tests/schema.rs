@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::super::fault::{COMMON, FAULT, KINDS};
+use super::super::files::FilesOf;
 use super::super::operation;
 use super::super::read::Object;
 use super::super::tree;
@@ -242,5 +243,31 @@ fn schema_and_reader_judge_alike() {
                 validator.iter_errors(&value).map(|e| e.to_string()).collect();
             assert_eq!(errors.is_empty(), is_right, "{source}: {errors:?}");
         }
+    }
+}
+
+#[test]
+fn what_the_readme_shows_is_right() {
+    let readme = include_str!("../../../README.md");
+    let disk = FilesOf(vec![("cat.png", b"PNG")]);
+    let blocks: Vec<&str> = readme
+        .split("```yaml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap_or_default())
+        .collect();
+    assert!(blocks.len() >= 2);
+    for block in blocks {
+        Scenario::parse_with("readme", "README.md", block, &disk).unwrap_or_else(|p| panic!("{p}"));
+    }
+    for kind in &KINDS {
+        let end = kind.name.strip_prefix("webhook").unwrap_or(kind.name);
+        assert!(
+            readme.contains(&format!("`{end}`")) || readme.contains(&format!("`{}`", kind.name)),
+            "{}",
+            kind.name
+        );
+    }
+    for name in Scenario::bundled_names() {
+        assert!(readme.contains(&format!("`{name}`")), "{name}");
     }
 }

@@ -1,0 +1,84 @@
+//! The scenario of a tenant: what is played, what happened of it, and another one on top.
+
+use serde_json::{Value, json};
+
+use super::clock::time_text;
+use super::{Call, Problem, Reply};
+use crate::scenario::{FaultView, PlayView, RuleView, Scenario, UncoveredView};
+
+pub(super) fn show(call: &Call<'_>) -> Result<Reply, Problem> {
+    Ok(Reply::Json(match play(call)? {
+        Some(play) => json!({
+            "name": play.name,
+            "rules": play.rules.iter().map(rule).collect::<Vec<_>>(),
+            "faults": play.faults.iter().map(fault).collect::<Vec<_>>(),
+            "unmet": play.unmet,
+        }),
+        None => json!({ "name": null, "rules": [], "faults": [], "unmet": [] }),
+    }))
+}
+
+/// The body is YAML or JSON. What is said on the command line stays below it.
+pub(super) fn put(call: &Call<'_>) -> Result<Reply, Problem> {
+    let source = std::str::from_utf8(call.body)
+        .map_err(|error| Problem::invalid(format!("the body is not UTF-8: {error}")))?;
+    let name = call.parameter("name").unwrap_or_else(|| "admin".to_owned());
+    let scenario = Scenario::parse(&name, source).map_err(|problems| {
+        let all = problems.to_json().as_array().cloned().unwrap_or_default();
+        Problem::invalid(problems.to_string()).with_problems(all)
+    })?;
+    call.world(|world, real| world.set_scenario_layer(real, Some(scenario)))?;
+    show(call)
+}
+
+pub(super) fn clear(call: &Call<'_>) -> Result<Reply, Problem> {
+    call.world(|world, real| world.set_scenario_layer(real, None))?;
+    Ok(Reply::Nothing)
+}
+
+pub(super) fn faults(call: &Call<'_>) -> Result<Reply, Problem> {
+    let faults = play(call)?.map(|play| play.faults).unwrap_or_default();
+    Ok(Reply::Json(json!({ "faults": faults.iter().map(fault).collect::<Vec<_>>() })))
+}
+
+pub(super) fn unmatched(call: &Call<'_>) -> Result<Reply, Problem> {
+    let calls = play(call)?.map(|play| play.uncovered).unwrap_or_default();
+    Ok(Reply::Json(json!({ "calls": calls.iter().rev().map(uncovered).collect::<Vec<_>>() })))
+}
+
+pub(super) fn verify(call: &Call<'_>) -> Result<Reply, Problem> {
+    let unmet = play(call)?.map(|play| play.unmet).unwrap_or_default();
+    Ok(Reply::Json(json!({ "met": unmet.is_empty(), "unmet": unmet })))
+}
+
+fn play(call: &Call<'_>) -> Result<Option<PlayView>, Problem> {
+    call.model(|model| model.play_view())
+}
+
+fn rule(rule: &RuleView) -> Value {
+    json!({ "name": rule.name, "decided": rule.decided })
+}
+
+fn fault(fault: &FaultView) -> Value {
+    let firings: Vec<Value> = fault
+        .firings
+        .iter()
+        .map(|firing| json!({ "at": time_text(firing.at), "whom": firing.whom }))
+        .collect();
+    json!({
+        "name": fault.name,
+        "fault": fault.fault,
+        "fitted": fault.fitted,
+        "fired": fault.fired,
+        "firings": firings,
+    })
+}
+
+fn uncovered(call: &UncoveredView) -> Value {
+    json!({
+        "at": time_text(call.at),
+        "operation": call.operation.name(),
+        "endpoint": call.endpoint,
+        "nearest": call.nearest,
+    })
+}

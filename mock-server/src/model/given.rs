@@ -1,0 +1,120 @@
+//! Outputs that a rule gives.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::answer::Store;
+use super::content::Blob;
+use super::exchange::{Door, Host};
+use super::files::{Content, FileKey};
+use super::id::{RequestId, TenantId, digest};
+use crate::scenario::{Fill, Input, Output, Rule};
+
+/// An output that a rule gives, for one call.
+#[derive(Clone, Debug)]
+pub(crate) struct Given {
+    rule: Arc<Rule>,
+    id: RequestId,
+    tenant: TenantId,
+    /// What the holes of a template are filled from.
+    input: Bytes,
+}
+
+impl Given {
+    pub(crate) fn new(rule: Arc<Rule>, id: RequestId, tenant: TenantId, input: Bytes) -> Self {
+        let input = match rule.output {
+            Output::Template(_) => input,
+            Output::Literal(_) | Output::Synthesised => Bytes::new(),
+        };
+        Self { rule, id, tenant, input }
+    }
+
+    /// The length of the body, about.
+    pub(crate) fn bytes(&self) -> usize {
+        match &self.rule.output {
+            Output::Literal(bytes) => bytes.len(),
+            Output::Template(template) => template.len() + self.input.len(),
+            Output::Synthesised => 0,
+        }
+    }
+
+    /// A number that follows from its call.
+    pub(crate) fn draw(&self) -> u64 {
+        self.id.bits() as u64
+    }
+
+    /// The body, with the files of a template put into the store.
+    pub(crate) fn publish(
+        &self,
+        store: &mut Store<'_>,
+        endpoint: &str,
+        door: &Door<'_>,
+    ) -> Vec<u8> {
+        match &self.rule.output {
+            Output::Literal(bytes) => bytes.to_vec(),
+            Output::Template(template) => {
+                let mut filler = Filler { store, endpoint, door, id: self.id, tenant: self.tenant };
+                template.fill(&Input::new(&self.input), &mut filler).to_string().into_bytes()
+            }
+            Output::Synthesised => Vec::new(),
+        }
+    }
+}
+
+/// Fills the holes of a template for one call.
+struct Filler<'a, 'b> {
+    store: &'a mut Store<'b>,
+    endpoint: &'a str,
+    door: &'a Door<'a>,
+    id: RequestId,
+    tenant: TenantId,
+}
+
+impl Fill for Filler<'_, '_> {
+    fn request_id(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn endpoint(&self) -> &str {
+        self.endpoint
+    }
+
+    fn file(&mut self, name: &str, bytes: &Bytes) -> String {
+        let blob = Blob::memory(bytes.clone());
+        let sum = blob.digest();
+        let key = digest(0, &[name.as_bytes(), &sum.to_le_bytes()]);
+        let key = FileKey::new(self.tenant.mark(self.store.key(key)));
+        let rest = format!("_{name}");
+        self.store.put_content(key, &rest, || Content::Uploaded {
+            content_type: content_type(name).into(),
+            etag: format!("{sum:032x}").into(),
+            blobs: Box::new([blob]),
+        });
+        let mut url = Vec::new();
+        self.door.push_base(&mut url, Host::Cdn);
+        key.push_path(&mut url, &rest);
+        String::from_utf8_lossy(&url).into_owned()
+    }
+}
+
+/// By the end of the name.
+fn content_type(name: &str) -> &'static str {
+    let end = name.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
+    match end.as_str() {
+        "png" => "image/png",
+        "jpg" | "jpeg" => "image/jpeg",
+        "webp" => "image/webp",
+        "gif" => "image/gif",
+        "svg" => "image/svg+xml",
+        "mp4" => "video/mp4",
+        "webm" => "video/webm",
+        "mp3" => "audio/mpeg",
+        "wav" => "audio/wav",
+        "glb" => "model/gltf-binary",
+        "json" => "application/json",
+        "txt" => "text/plain",
+        "zip" => "application/zip",
+        _ => "application/octet-stream",
+    }
+}
