@@ -17,7 +17,7 @@ use crate::model::{
     Catalog, Config, Control, Counters, DeliveryView, Failure, FileView, JobView, Loaded,
     RealtimeConfig, RequestId, RetryProfile, SessionView, TenantId, WebhookHosts, WebhookLayout,
 };
-use crate::scenario::{PlayView, Scenario};
+use crate::scenario::{PlayView, Problems, Scenario, Verdict};
 use crate::tenant::Tenant;
 use crate::world::{ClockMode, Seen, Settings, Start, TenantError, Worlds};
 
@@ -216,6 +216,30 @@ impl MockFal {
             worlds.set_scenario(real, scenario);
         });
         Ok(())
+    }
+
+    /// Plays a rule on top of what is played; see [`Tenant::rule`].
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn rule(&self, rule: &str) -> Result<(), Problems> {
+        self.tenant.rule(rule)
+    }
+
+    /// Plays a fault on top of what is played; see [`Tenant::fault`].
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn fault(&self, fault: &str) -> Result<(), Problems> {
+        self.tenant.fault(fault)
+    }
+
+    /// Whether something has been asked; see [`Tenant::verify`].
+    ///
+    /// # Errors
+    /// Everything that is wrong with what is expected.
+    pub fn verify(&self, expect: &str) -> Result<Verdict, Problems> {
+        self.tenant.verify(expect)
     }
 
     /// What can be seen of the scenario that is being played.

@@ -10,7 +10,7 @@ use crate::model::{
     Control, Counters, DeliveryView, Door, Failure, FileView, JobState, JobView, Model, RequestId,
     SessionView, TenantId, Wait,
 };
-use crate::scenario::{PlayView, Scenario};
+use crate::scenario::{PlayView, Problems, Scenario, Verdict};
 use crate::world::{ClockMode, Seen, TenantView, World};
 
 /// One tenant of a running mock: a world of its own, which its key selects.
@@ -120,6 +120,41 @@ impl Tenant {
     /// alone, and its clock does not, because both are settled when a world begins.
     pub fn set_scenario(&self, scenario: Option<Scenario>) {
         self.shared.with_world(self.id, |world, real| world.set_scenario_layer(real, scenario));
+    }
+
+    /// Plays a rule on top of what is played, from its start: what stands in the list `rules` of a scenario, such as
+    /// `{ when: fal-ai/flux/**, error: { type: content_policy_violation } }`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn rule(&self, rule: &str) -> Result<(), Problems> {
+        self.play_also("rules", rule)
+    }
+
+    /// The same for a fault: what stands in the list `faults`, such as `{ fault: reset, on: status, nth: 2 }`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn fault(&self, fault: &str) -> Result<(), Problems> {
+        self.play_also("faults", fault)
+    }
+
+    fn play_also(&self, list: &str, entry: &str) -> Result<(), Problems> {
+        // In a line of its own and indented, so that an entry of several lines stays one.
+        let entry = entry.trim().replace('\n', "\n    ");
+        let scenario = Scenario::parse("test", &format!("{list}:\n  - {entry}\n"))?;
+        self.shared.with_world(self.id, |world, real| world.add_scenario_layer(real, scenario));
+        Ok(())
+    }
+
+    /// Whether what stands under `expect` in a scenario has been asked, by the requests that are remembered, such as
+    /// `{ requests: [{ operation: submit, count: 1 }], order: [submit, status, result] }`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with what is expected.
+    pub fn verify(&self, expect: &str) -> Result<Verdict, Problems> {
+        let expect = Scenario::parse_expect(expect)?;
+        Ok(self.world(|world| world.verify(&expect)).unwrap_or_default())
     }
 
     /// What can be seen of the scenario that is being played.

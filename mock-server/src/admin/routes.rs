@@ -350,6 +350,15 @@ pub(super) static ROUTES: &[Route] = &[
         handler: Handler::Now(scenario::verify),
     },
     Route {
+        method: Method::POST,
+        path: "/verify",
+        summary: "Whether what is given has been asked, by the requests that are remembered, and which of them show it.",
+        query: &[],
+        body: Some("Expect"),
+        answer: Answer::Json("Evidence"),
+        handler: Handler::Now(scenario::verify_these),
+    },
+    Route {
         method: Method::GET,
         path: "/ledger",
         summary: "What was called, what was called twice, and what it would have cost.",

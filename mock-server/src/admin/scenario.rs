@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::clock::time_text;
 use super::{Call, Problem, Reply};
-use crate::scenario::{FaultView, PlayView, RuleView, Scenario, UncoveredView};
+use crate::scenario::{Evidence, FaultView, PlayView, Problems, RuleView, Scenario, UncoveredView};
 
 pub(super) fn show(call: &Call<'_>) -> Result<Reply, Problem> {
     Ok(Reply::Json(match play(call)? {
@@ -20,13 +20,9 @@ pub(super) fn show(call: &Call<'_>) -> Result<Reply, Problem> {
 
 /// The body is YAML or JSON. What is said on the command line stays below it.
 pub(super) fn put(call: &Call<'_>) -> Result<Reply, Problem> {
-    let source = std::str::from_utf8(call.body)
-        .map_err(|error| Problem::invalid(format!("the body is not UTF-8: {error}")))?;
+    let source = text(call)?;
     let name = call.parameter("name").unwrap_or_else(|| "admin".to_owned());
-    let scenario = Scenario::parse(&name, source).map_err(|problems| {
-        let all = problems.to_json().as_array().cloned().unwrap_or_default();
-        Problem::invalid(problems.to_string()).with_problems(all)
-    })?;
+    let scenario = Scenario::parse(&name, source).map_err(wrong)?;
     call.world(|world, real| world.set_scenario_layer(real, Some(scenario)))?;
     show(call)
 }
@@ -49,6 +45,35 @@ pub(super) fn unmatched(call: &Call<'_>) -> Result<Reply, Problem> {
 pub(super) fn verify(call: &Call<'_>) -> Result<Reply, Problem> {
     let unmet = play(call)?.map(|play| play.unmet).unwrap_or_default();
     Ok(Reply::Json(json!({ "met": unmet.is_empty(), "unmet": unmet })))
+}
+
+/// The body is what stands under `expect` in a scenario.
+pub(super) fn verify_these(call: &Call<'_>) -> Result<Reply, Problem> {
+    let source = text(call)?;
+    let expect = Scenario::parse_expect(source).map_err(wrong)?;
+    let verdict = call.world(|world, real| {
+        world.tick_to(real);
+        world.verify(&expect)
+    })?;
+    let evidence = |all: &[Evidence]| -> Vec<Value> {
+        all.iter().map(|one| json!({ "what": one.what, "requests": one.requests })).collect()
+    };
+    Ok(Reply::Json(json!({
+        "met": verdict.is_met(),
+        "unmet": verdict.unmet,
+        "counted": evidence(&verdict.counted),
+        "order": evidence(&verdict.order),
+    })))
+}
+
+fn text<'a>(call: &Call<'a>) -> Result<&'a str, Problem> {
+    std::str::from_utf8(call.body)
+        .map_err(|error| Problem::invalid(format!("the body is not UTF-8: {error}")))
+}
+
+fn wrong(problems: Problems) -> Problem {
+    let all = problems.to_json().as_array().cloned().unwrap_or_default();
+    Problem::invalid(problems.to_string()).with_problems(all)
 }
 
 fn play(call: &Call<'_>) -> Result<Option<PlayView>, Problem> {

@@ -65,7 +65,7 @@ impl About {
 
 impl Model {
     /// What a request is about, as far as its address and method tell.
-    pub(super) fn about(&self, request: &Request<'_>, is_upgrade: bool) -> About {
+    pub(crate) fn about(&self, request: &Request<'_>, is_upgrade: bool) -> About {
         let mut about = About {
             operation: Operation::Platform,
             endpoint: "".into(),

@@ -123,6 +123,10 @@ pub enum Host {
 }
 
 impl Host {
+    /// All of them.
+    pub const ALL: [Self; 8] =
+        [Self::Run, Self::Queue, Self::Rest, Self::Cdn, Self::Gcs, Self::Api, Self::Site, Self::Ws];
+
     /// The name under which addresses mention it.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -82,6 +82,16 @@ impl Expect {
         Self { all_faults_fired, all_rules_used, requests, order }
     }
 
+    /// Only what is expected of requests.
+    pub(crate) fn requests_alone(&self) -> Self {
+        Self {
+            all_faults_fired: Some(false),
+            all_rules_used: Some(false),
+            requests: self.requests.clone(),
+            order: self.order.clone(),
+        }
+    }
+
     /// The expectations of both, where they differ those of the later one.
     pub(crate) fn merge(&mut self, later: &Self) {
         self.all_faults_fired = later.all_faults_fired.or(self.all_faults_fired);
@@ -147,6 +157,46 @@ fn request(reader: &mut Reader, node: &Node, path: &Path<'_>, object: &Object) -
     Some(Request { text: text.replace('"', "").into(), when, status })
 }
 
+/// What was expected, and the requests that it was met by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Evidence {
+    /// What was expected, in a few words.
+    pub what: String,
+    /// The numbers of the requests, in the journal.
+    pub requests: Vec<u64>,
+}
+
+/// Whether what was expected has happened, and what shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Verdict {
+    /// What has not happened, one sentence each.
+    pub unmet: Vec<String>,
+    /// Each kind of requests that was counted.
+    pub counted: Vec<Evidence>,
+    /// Each step of the order: the request that it was, if it came.
+    pub order: Vec<Evidence>,
+}
+
+impl Verdict {
+    /// Whether all of it has happened.
+    #[must_use]
+    pub fn is_met(&self) -> bool {
+        self.unmet.is_empty()
+    }
+
+    pub(crate) fn new(expect: &Expect) -> Self {
+        let evidence =
+            |what: &Request| Evidence { what: what.text.to_string(), requests: Vec::new() };
+        Self {
+            unmet: Vec::new(),
+            counted: expect.requests.iter().map(|counted| evidence(&counted.what)).collect(),
+            order: expect.order.iter().map(|step| evidence(&step.0)).collect(),
+        }
+    }
+}
+
 /// Expectations at work.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Expectations {
@@ -173,6 +223,27 @@ impl Expectations {
         }
         if self.expect.order.get(self.steps).is_some_and(|step| step.0.fits(facts, status)) {
             self.steps += 1;
+        }
+    }
+
+    /// The same, with the number of the request as evidence.
+    pub(crate) fn note_as(
+        &mut self,
+        number: u64,
+        facts: &Facts<'_>,
+        status: Option<StatusCode>,
+        verdict: &mut Verdict,
+    ) {
+        let (counts, steps) = (self.counts.clone(), self.steps);
+        self.note(facts, status);
+        let counted = counts.iter().zip(&self.counts).zip(&mut verdict.counted);
+        for ((before, after), evidence) in counted {
+            if after > before {
+                evidence.requests.push(number);
+            }
+        }
+        if self.steps > steps {
+            verdict.order[steps].requests.push(number);
         }
     }
 

@@ -29,6 +29,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+pub use expect::{Evidence, Verdict};
 pub use load::LoadError;
 pub use operation::Operation;
 pub use play::{FaultView, FiringView, PlayView, RuleView, UncoveredView};
@@ -46,10 +47,12 @@ pub(crate) use when::{Facts, Input};
 pub use watch::Watch;
 
 use app::{App, Clock};
-use expect::Expect;
+pub(crate) use expect::{Expect, Expectations};
 use fault::Fault;
+pub(crate) use faults::Faults;
 use files::{Files, NoFiles};
 use read::{Object, Path, Reader};
+pub(crate) use rule::Rules;
 
 /// The JSON Schema of scenario files.
 pub const SCHEMA: &str = include_str!("../../scenario.schema.json");
@@ -193,6 +196,25 @@ impl Scenario {
     /// The documents that its apps name.
     pub(crate) fn documents(&self) -> impl Iterator<Item = &std::path::Path> {
         self.apps.iter().flat_map(|app| app.openapi.iter().map(std::path::PathBuf::as_path))
+    }
+
+    /// Reads the part under `expect` alone, in YAML or JSON.
+    pub(crate) fn parse_expect(source: &str) -> Result<Expect, Problems> {
+        Self::parse_part(source, |reader, root| Expect::read(reader, root, &Path::Root))
+    }
+
+    fn parse_part<T>(
+        source: &str,
+        read: impl FnOnce(&mut Reader, &tree::Node) -> T,
+    ) -> Result<T, Problems> {
+        let name = "expect";
+        let root = tree::parse(source).map_err(|problems| Problems::new(name, source, problems))?;
+        let mut reader = Reader::default();
+        let part = read(&mut reader, &root);
+        match reader.problems.is_empty() {
+            true => Ok(part),
+            false => Err(Problems::new(name, source, reader.problems)),
+        }
     }
 
     /// How much it says, in a few words.

@@ -12,6 +12,7 @@ mod snapshot;
 mod tenant;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -128,6 +129,15 @@ impl World {
     pub(crate) fn set_scenario_layer(&mut self, real: Instant, layer: Option<Scenario>) {
         self.scenario_layer = layer;
         self.play_anew(real);
+    }
+
+    /// The same on top of what lies on top already.
+    pub(crate) fn add_scenario_layer(&mut self, real: Instant, layer: Scenario) {
+        let layer = match self.scenario_layer.take() {
+            Some(below) => Scenario::layered([&below, &layer]),
+            None => layer,
+        };
+        self.set_scenario_layer(real, Some(layer));
     }
 
     fn play_anew(&mut self, real: Instant) {

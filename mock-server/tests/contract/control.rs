@@ -523,3 +523,21 @@ async fn scenarios_are_put_on_top_and_verified() {
     let schema = bench.raw(Method::GET, "/scenario.schema.json", &Value::Null).await;
     assert_eq!(schema.json()["title"], "Scenario of fal-mock");
 }
+
+#[tokio::test]
+async fn what_was_asked_is_verified_with_evidence() {
+    let bench = Bench::new().await;
+    bench.submit("a:b").await;
+    bench.submit("a:b").await;
+    let expect = json!({ "requests": [{ "operation": "submit", "count": { "max": 1 } }], "order": ["submit"] });
+    let (_, verdict) = bench.post("/verify", expect).await;
+    assert_eq!(
+        (&verdict["met"], &verdict["counted"][0]["requests"]),
+        (&json!(false), &json!([1, 2]))
+    );
+    assert!(verdict["unmet"][0].as_str().unwrap().contains("got 2"), "{verdict}");
+    assert_eq!(verdict["order"][0]["requests"], json!([1]));
+    let (status, problem) = bench.post("/verify", json!({ "requets": [] })).await;
+    assert_eq!(status, 400);
+    assert!(problem.to_string().contains("requests"), "{problem}");
+}

@@ -141,3 +141,38 @@ async fn scenarios_can_be_replaced_and_seeds_follow() {
     mock.set_scenarios(&[read("rules: [{ name: two, when: '**' }]")]).unwrap();
     assert_eq!(rule(&mock).await.0.as_deref(), Some("two"));
 }
+
+#[tokio::test]
+async fn rules_faults_and_verdicts_come_from_a_test() {
+    let mock = MockFal::builder().instant().start().await.unwrap();
+    let port = mock.port();
+    mock.rule("{ when: acme/paint, error: { type: content_policy_violation } }").unwrap();
+    mock.fault("fault: status\nstatus: 503\non: submit\nnth: 2").unwrap();
+    let tenant = mock.tenant();
+    let statuses = async |endpoint: &str| {
+        let path = format!("/fal.run/{endpoint}");
+        post(port, &path, r#"{"prompt":"x","n":[1]}"#).await.status.as_u16()
+    };
+    assert_eq!((statuses("acme/paint").await, statuses("acme/other").await), (422, 200));
+    let mut submits = Vec::new();
+    for _ in 0..3 {
+        submits.push(post(port, "/queue.fal.run/acme/other", "{}").await.status.as_u16());
+    }
+    assert_eq!(submits, [200, 503, 200]);
+    assert_eq!(mock.unmet(), [""; 0], "the fault has fired");
+
+    let met = mock
+        .verify("{ requests: [{ operation: submit, count: 3 }, { operation: run, input: { /n/0: 1 }, count: 2 }], order: [run, submit] }")
+        .unwrap();
+    assert!(met.is_met(), "{met:?}");
+    assert_eq!((&met.counted[0].requests, &met.counted[1].requests), (&vec![3, 4, 5], &vec![1, 2]));
+    assert_eq!((&met.order[0].requests, &met.order[1].requests), (&vec![1], &vec![3]));
+    let unmet = mock
+        .verify("{ requests: [{ operation: submit, status: 503, count: 2 }], order: [result] }");
+    let unmet = unmet.unwrap();
+    assert_eq!(unmet.unmet.len(), 2, "{unmet:?}");
+    assert!(unmet.unmet[0].contains("wanted 2, got 1"), "{unmet:?}");
+    assert!(mock.verify("{ request: [] }").unwrap_err().to_string().contains("requests"));
+    assert!(mock.rule("{ when: a/b, eror: {} }").unwrap_err().to_string().contains("error"));
+    assert!(tenant.verify("{ requests: [{ operation: run, count: 0 }] }").unwrap().is_met());
+}
