@@ -8,6 +8,7 @@ mod http;
 mod load;
 mod mock;
 pub mod model;
+mod page;
 mod render;
 pub mod scenario;
 mod tenant;

@@ -7,6 +7,7 @@ mod js_realtime;
 mod machines;
 mod methods;
 mod odd_http;
+mod page;
 mod py_client;
 mod readme;
 mod schema;

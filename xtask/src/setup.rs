@@ -1,5 +1,6 @@
-//! The packages of the tests with official clients, in `target/ci-tools`.
+//! The packages of the tests with official clients, in `target/ci-tools`, and the browser of the page's tests.
 
+mod browser;
 mod javascript;
 mod python;
 mod rust;
@@ -31,6 +32,7 @@ impl Missing {
 /// Installs what is pinned in `tests/clients`, unless that was done before.
 pub(crate) fn setup(missing: Missing) -> Outcome {
     javascript::setup(missing)?;
+    browser::setup()?;
     python::setup(missing)?;
     rust::setup()
 }

@@ -81,8 +81,13 @@ pub(super) fn delivery(call: &Call<'_>) -> Result<Reply, Problem> {
     let text = call.segments[0];
     let number =
         text.parse::<u64>().map_err(|_| Problem::missing(format!("{text:?} is no number")))?;
-    let found = call.model(|model| model.delivery(number))?;
-    let one = found.ok_or_else(|| {
+    let found = call.model(|model| {
+        let one = model.delivery(number)?;
+        let verify = |attempt| model.signature_holds(&one, attempt);
+        let verifies: Vec<bool> = one.attempts.iter().map(verify).collect();
+        Some((one, verifies))
+    })?;
+    let (one, verifies) = found.ok_or_else(|| {
         Problem::missing(format!(
             "there is no delivery {number}: it was never there, is forgotten, or was made anew"
         ))
@@ -90,8 +95,9 @@ pub(super) fn delivery(call: &Call<'_>) -> Result<Reply, Problem> {
     let mut body = show_delivery(&one);
     body["body"] = body_json(&one.body);
     body["body_text"] = String::from_utf8_lossy(&one.body).into();
-    for (shown, attempt) in body["attempts"].as_array_mut().into_iter().flatten().zip(&one.attempts)
-    {
+    let attempts = body["attempts"].as_array_mut().into_iter().flatten();
+    for ((shown, attempt), verifies) in attempts.zip(&one.attempts).zip(verifies) {
+        shown["verifies"] = verifies.into();
         shown["headers"] = one.signed(attempt).into_iter().map(|pair| json!(pair)).collect();
     }
     Ok(Reply::Json(body))

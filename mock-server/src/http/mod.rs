@@ -33,6 +33,7 @@ use tokio::task::JoinSet;
 use crate::admin;
 use crate::doors::{self, NoDoor, Way};
 use crate::model::{self, Host};
+use crate::page;
 use crate::render;
 
 use accept::{After, connection, tunnel};
@@ -160,6 +161,13 @@ async fn respond(
     let entry = match doors::enter(&parts.uri, &parts.headers, shared.listening(), way) {
         Ok(entry) => entry,
         Err(NoDoor::Control) => return control(&shared, &parts, incoming).await,
+        // For the journal neither the page nor what it asks for is there.
+        Err(NoDoor::Help) if page::is_wanted(&parts.headers) => {
+            return Ok(page::answer(&parts.method, page::INDEX).map(Body::whole));
+        }
+        Err(NoDoor::UnknownPath) if page::has(parts.uri.path()) => {
+            return Ok(page::answer(&parts.method, parts.uri.path()).map(Body::whole));
+        }
         Err(no_door) => {
             let mut response = explain(&shared, &no_door, parts.uri.path());
             shared.note(&parts.method, "", parts.uri.path(), response.status());

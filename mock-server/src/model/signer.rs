@@ -28,9 +28,8 @@ impl Signer {
     ) -> (HeaderValue, Signature) {
         let since = wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let timestamp = HeaderValue::from(since.as_secs());
-        let digest = push_hex(&Sha256::digest(body));
-        let parts = [request_id.as_bytes(), user.as_bytes(), timestamp.as_bytes(), &digest];
-        let signature = key.sign(&parts.join(&b'\n'));
+        let message = message(request_id.as_bytes(), user.as_bytes(), timestamp.as_bytes(), body);
+        let signature = key.sign(&message);
         (timestamp, signature.to_bytes())
     }
 
@@ -58,12 +57,25 @@ impl Signer {
         self.keys(seed).iter().map(|key| key.verifying_key().to_bytes())
     }
 
+    /// Whether one of the keys that are shown has signed a message.
+    pub(crate) fn holds(&mut self, seed: u64, message: &[u8], signature: &Signature) -> bool {
+        let signature = ed25519_dalek::Signature::from_bytes(signature);
+        let holds =
+            |key: &SigningKey| key.verifying_key().verify_strict(message, &signature).is_ok();
+        self.keys(seed).iter().any(holds)
+    }
+
     fn keys(&mut self, seed: u64) -> &[SigningKey] {
         if self.keys.is_empty() {
             self.keys.push(derive(seed, self.rotations));
         }
         &self.keys
     }
+}
+
+/// What is signed.
+pub(crate) fn message(request_id: &[u8], user: &[u8], timestamp: &[u8], body: &[u8]) -> Vec<u8> {
+    [request_id, user, timestamp, &push_hex(&Sha256::digest(body))].join(&b'\n')
 }
 
 /// Public keys as a JSON Web Key Set.

@@ -23,7 +23,7 @@ use super::failure::Failure;
 use super::id::RequestId;
 use super::input::Problem;
 use super::job::{Outcome, State};
-use super::signer::{Signer, signature_value};
+use super::signer::{Signer, message, signature_value};
 use super::{Due, Model};
 use crate::render;
 use crate::scenario::{Action, Operation, Webhook};
@@ -316,6 +316,18 @@ impl DeliveryView {
 }
 
 impl Model {
+    /// Whether a receiver would believe an attempt by the keys that are shown now.
+    pub(crate) fn signature_holds(
+        &mut self,
+        view: &DeliveryView,
+        attempt: &DeliveryAttempt,
+    ) -> bool {
+        let signed = view.signed(attempt);
+        let [request_id, user, timestamp] = [0, 1, 2].map(|at| signed[at].1.as_bytes());
+        let message = message(request_id, user, timestamp, &view.body);
+        self.deliveries.signer.holds(self.config.signing_seed(), &message, &attempt.signature)
+    }
+
     /// An attempt to deliver has ended. Attempts that are over or unknown change nothing.
     pub fn handle_delivered(&mut self, now: Instant, id: u64, result: DeliveryResult) {
         self.advance(now);

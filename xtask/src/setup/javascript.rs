@@ -9,15 +9,19 @@ use crate::Outcome;
 use crate::command::{at_root, is_installed, run};
 use crate::tree::root;
 
-/// Installs what `tests/clients/js/package-lock.json` pins.
+/// Installs what `tests/clients/js/package-lock.json` and `tests/page/package-lock.json` pin.
 pub(super) fn setup(missing: Missing) -> Outcome {
-    let from = root().join("tests/clients/js");
-    let to = root().join("target/ci-tools/js");
     if !is_installed("node") || !is_installed("npm") {
         return missing.report(
-            "node or npm is not installed, so the official JavaScript client cannot be tested",
+            "node or npm is not installed, so neither the official JavaScript client nor the mock's page can be tested",
         );
     }
+    install("tests/clients/js", "target/ci-tools/js")?;
+    install("tests/page", "target/ci-tools/page")
+}
+
+fn install(from: &str, to: &str) -> Outcome {
+    let (from, to) = (root().join(from), root().join(to));
     let (pins, stamp) = (from.join(LOCK), to.join(STAMP));
     if is_current(&pins, &stamp) {
         eprintln!("{} is up to date", to.display());
