@@ -8,7 +8,7 @@ import { nowOf, setClock } from "./store.js";
 const MODES = [["real", "real time"], ["scaled:60", "60 times as fast"], ["virtual", "only when moved"], ["virtual:auto", "jumps to what comes next"]];
 
 const WHAT = {
-  start: "a job starts", "start-timeout": "a job waits no longer", finish: "a job ends", run: "a run ends", "stream-event": "a stream goes on",
+  start: "a job starts", "start-timeout": "a job waits no longer", finish: "a job ends", "runner-loss": "a runner is lost", "runner-start": "a runner has started", run: "a run ends", "stream-event": "a stream goes on",
   "session-output": "a session answers", "session-end": "a session ends", "status-event": "a status is told", delivery: "a delivery is due",
   "late-answer": "a late answer", "job-expiry": "a job is forgotten", "file-expiry": "a file is over",
 };

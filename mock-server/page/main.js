@@ -4,6 +4,7 @@ import { get, listen, post } from "./api.js";
 import { ClockView } from "./clock.js";
 import { deliveries } from "./deliveries.js";
 import { Panel, button, byId, el, setText } from "./dom.js";
+import { faults } from "./faults.js";
 import { files } from "./files.js";
 import { count } from "./format.js";
 import { ACTIONS, isOver, jobs } from "./jobs.js";
@@ -14,7 +15,7 @@ import { welcome } from "./start.js";
 import { load, nowOf, take, tables, tenants } from "./store.js";
 import { nextTheme, startTheme } from "./theme.js";
 
-const VIEWS = [jobs, requests, deliveries, files];
+const VIEWS = [jobs, requests, deliveries, files, faults];
 
 /** What is shown. The address says the same. */
 const shown = { view: jobs, tenant: "", text: "", group: "", states: new Set(), open: null };

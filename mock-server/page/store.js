@@ -48,6 +48,7 @@ export const tables = {
   requests: new Table("number", "at"),
   deliveries: new Table("number", null),
   files: new Table("id", null),
+  faults: new Table("id", "at"),
 };
 
 /** The names of all tenants. */
@@ -87,8 +88,9 @@ export async function load(only) {
 async function loadTenant(tenant) {
   try {
     const lists = LISTS.map(([, path]) => get(path, { tenant, query: { limit: path === "/webhooks" ? DELIVERIES_MAX : ROWS_MAX } }));
-    const [clock, ...answers] = await Promise.all([get("/clock", { tenant, query: { limit: 1 } }), ...lists]);
+    const [clock, { faults }, ...answers] = await Promise.all([get("/clock", { tenant, query: { limit: 1 } }), get("/faults", { tenant }), ...lists]);
     setClock(tenant, clock);
+    tables.faults.replace(tenant, faults.flatMap(firings).sort((a, b) => (a.at < b.at ? 1 : -1)));
     LISTS.forEach(([table, , member], at) => tables[table].replace(tenant, answers[at][member]));
   } catch (error) {
     // It may have ended meanwhile; the others are shown all the same.
@@ -96,7 +98,16 @@ async function loadTenant(tenant) {
   }
 }
 
-/** Takes an event. Returns whether everything, or all of a tenant, must be asked for. */
+/** One time that a fault happened, with an id of its own. */
+const firing = (row) => ({ ...row, id: `${row.name} ${row.number}` });
+
+/** The last times that a fault happened. */
+const firings = ({ name, fault, fired, firings: all }) =>
+  all.map(({ at, whom }, index) => firing({ name, fault, number: fired - all.length + index + 1, at, whom, request_id: whom.match(JOB)?.[0] ?? null }));
+
+const JOB = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/** Takes an event. */
 export function take(kind, data) {
   const { tenant } = data;
   switch (kind) {
@@ -107,6 +118,7 @@ export function take(kind, data) {
     case "delivery-gone": tables.deliveries.remove(tenant, data.number); break;
     case "file": tables.files.put(tenant, data.file); break;
     case "file-gone": tables.files.remove(tenant, data.id); break;
+    case "fault": tables.faults.put(tenant, firing(data.fault)); break;
     case "clock": setClock(tenant, data.clock); break;
     case "tenant": tenants.add(tenant); break;
     case "tenant-ended":

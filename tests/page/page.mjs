@@ -282,6 +282,22 @@ const checks = {
     await page.locator(".row", { hasText: "401" }).first().waitFor();
   },
 
+  async "faults-are-listed-and-signatures-can-be-bad"(check) {
+    const scenario = "faults:\n  - { name: at the door, fault: ingress, on: status, nth: 1 }\n  - { name: stranger, fault: webhook-wrong-key, times: 1 }\n";
+    const put = await fetch(`${live}/__mock/v1/scenario`, { method: "PUT", body: scenario });
+    assert.equal(put.status, 200);
+    const page = await open(check, `${live}/#view=faults`);
+    await page.getByText("No faults:").waitFor();
+    const id = await submit(live, { query: `?fal_webhook=${encodeURIComponent("http://127.0.0.1:9/")}` });
+    await fetch(`${live}/queue.fal.run/fal-ai/flux/requests/${id}/status`, { headers: { authorization: "Key any:key" } });
+    await page.locator(".row", { hasText: "at the door" }).click();
+    await panel(page).locator("a", { hasText: id }).click();
+    await action(page, "finish").click();
+    await panel(page).locator(".links a", { hasText: "http://127.0.0.1:9/" }).click();
+    await panel(page).locator(".attempts [data-state=invalid]", { hasText: "does not verify" }).first().waitFor();
+    await api(live, "DELETE", "/scenario");
+  },
+
   async "what-clients-send-is-never-html"(check) {
     const evil = `<img src=x onerror="window.pwned=1"><script>window.pwned=1</script>"'><svg onload=pwned=1>`;
     const hook = `http://127.0.0.1:9/${encodeURIComponent(evil)}`;

@@ -25,6 +25,17 @@ pub(crate) fn event(news: &News<'_>) -> (&'static str, Value) {
         What::Model(Change::DeliveryGone(number)) => ("delivery-gone", "number", (*number).into()),
         What::Model(Change::File(file)) => ("file", "file", records::show_file(file)),
         What::Model(Change::FileGone(id)) => ("file-gone", "id", id.as_str().into()),
+        What::Model(Change::Fault(fired)) => {
+            let row = json!({
+                "name": fired.name,
+                "fault": fired.fault,
+                "number": fired.number,
+                "at": time_text(fired.at),
+                "whom": fired.whom,
+                "request_id": fired.request_id.map(|id| id.to_string()),
+            });
+            ("fault", "fault", row)
+        }
         What::Request(entry) => ("request", "request", records::show_row(entry)),
         What::Clock { mode, is_frozen, now } => {
             let mode = mode.to_string();

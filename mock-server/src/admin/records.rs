@@ -97,6 +97,7 @@ pub(super) fn delivery(call: &Call<'_>) -> Result<Reply, Problem> {
     body["body_text"] = String::from_utf8_lossy(&one.body).into();
     let attempts = body["attempts"].as_array_mut().into_iter().flatten();
     for ((shown, attempt), verifies) in attempts.zip(&one.attempts).zip(verifies) {
+        shown["bytes"] = attempt.bytes.into();
         shown["verifies"] = verifies.into();
         shown["headers"] = one.signed(attempt).into_iter().map(|pair| json!(pair)).collect();
     }

@@ -56,7 +56,7 @@ pub(super) static ROUTES: &[Route] = &[
     Route {
         method: Method::GET,
         path: "/events",
-        summary: "What happens from now on: hello, reset, job, job-gone, request, delivery, delivery-gone, file, file-gone, clock, tenant, \
+        summary: "What happens from now on: hello, reset, job, job-gone, request, delivery, delivery-gone, file, file-gone, fault, clock, tenant, \
                   tenant-ended. Last-Event-ID resumes; after reset all must be asked for. Default: of all tenants.",
         query: &[],
         body: None,

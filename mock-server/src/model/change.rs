@@ -2,12 +2,16 @@
 //!
 //! Only while somebody does: else nothing is kept, and nothing is worked out.
 
+use std::time::SystemTime;
+
+use super::about::About;
 use super::detail::JobRow;
 use super::exchange::Door;
 use super::id::RequestId;
 use super::storage::FileView;
 use super::webhook::DeliveryView;
 use super::{Model, files::FileKey};
+use crate::scenario::Effect;
 
 /// Something that has changed, as it is now.
 #[derive(Clone, Debug)]
@@ -24,8 +28,23 @@ pub(crate) enum Change {
     File(Box<FileView>),
     /// A file is forgotten; its [`FileView::id`].
     FileGone(String),
+    /// A fault of the scenario has happened.
+    Fault(Box<Fired>),
     /// More than [`CHANGES_MAX`] things have changed: what there is now must be asked for.
     Missed,
+}
+
+/// One time that a fault happened.
+#[derive(Clone, Debug)]
+pub(crate) struct Fired {
+    /// What the fault is called, and its word in the vocabulary.
+    pub(crate) name: String,
+    pub(crate) fault: &'static str,
+    /// Counts its times, from 1.
+    pub(crate) number: u64,
+    pub(crate) at: SystemTime,
+    pub(crate) whom: String,
+    pub(crate) request_id: Option<RequestId>,
 }
 
 /// What has changed since it was last asked for.
@@ -108,6 +127,21 @@ impl Model {
     pub(super) fn note_delivery_gone(&mut self, number: u64) {
         if self.changes.is_watched {
             self.changes.add(Change::DeliveryGone(number));
+        }
+    }
+
+    /// A fault has happened for the time of that number.
+    pub(super) fn note_fault(&mut self, effect: &Effect, number: u64, about: &About) {
+        if self.changes.is_watched {
+            let fired = Fired {
+                name: effect.fault.name.to_string(),
+                fault: effect.fault.kind.name,
+                number,
+                at: self.wall(self.now),
+                whom: about.whom(),
+                request_id: about.request_id,
+            };
+            self.changes.add(Change::Fault(Box::new(fired)));
         }
     }
 

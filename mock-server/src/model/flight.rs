@@ -85,9 +85,9 @@ impl Model {
 
     fn fire(&mut self, effect: &Effect, about: &About) {
         let now = self.now;
-        if let Some(play) = &mut self.play {
-            play.fired(now, effect, &about.whom());
-        }
+        let Some(play) = &mut self.play else { return };
+        let number = play.fired(now, effect, &about.whom());
+        self.note_fault(effect, number, about);
     }
 
     /// Lets what was said pass the faults, once.

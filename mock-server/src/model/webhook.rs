@@ -209,6 +209,8 @@ pub struct DeliveryAttempt {
     pub result: Option<DeliveryResult>,
     /// What it was signed with.
     pub signature: [u8; 64],
+    /// How much of the body was sent: all of it, unless a fault has cut it off.
+    pub bytes: usize,
 }
 
 /// All deliveries, and who signs them.
@@ -324,7 +326,7 @@ impl Model {
     ) -> bool {
         let signed = view.signed(attempt);
         let [request_id, user, timestamp] = [0, 1, 2].map(|at| signed[at].1.as_bytes());
-        let message = message(request_id, user, timestamp, &view.body);
+        let message = message(request_id, user, timestamp, &view.body[..attempt.bytes]);
         self.deliveries.signer.holds(self.config.signing_seed(), &message, &attempt.signature)
     }
 
@@ -436,18 +438,18 @@ impl Model {
         let key = if spoilt.wrong_key { Signer::stranger(seed) } else { signer.key(seed).clone() };
         let (seconds, signature) =
             Signer::sign(&key, &request_id, &user, signed_at, &delivery.body);
-        delivery.attempts.push(DeliveryAttempt { at: signed_at, result: None, signature });
-        let signature = signature_value(&signature);
         headers.insert(REQUEST_ID, request_id);
         headers.insert(USER_ID, user);
         headers.insert(TIMESTAMP, seconds);
-        headers.insert(SIGNATURE, signature);
+        headers.insert(SIGNATURE, signature_value(&signature));
         let time_max = self.config.webhook_retry.timeout(delivery.tries);
         let event = Due::Delivery(number, delivery.epoch);
         let body = match spoilt.truncated {
             true => delivery.body.slice(..delivery.body.len() / 2),
             false => delivery.body.clone(),
         };
+        let bytes = body.len();
+        delivery.attempts.push(DeliveryAttempt { at: signed_at, result: None, signature, bytes });
         // Only the answer to the first copy counts.
         for copy in 0..=u64::from(spoilt.duplicate) {
             self.out.push_back(Output::Deliver {
@@ -479,7 +481,8 @@ impl Model {
         let Some(job) = self.jobs.get(id) else { return planned };
         let about = About::job(Operation::Webhook, id, job);
         let Some(effect) = about.with(|facts| play.fault(facts)) else { return planned };
-        play.fired(self.now, &effect, &about.whom());
+        let number = play.fired(self.now, &effect, &about.whom());
+        self.note_fault(&effect, number, &about);
         match &effect.fault.action {
             Action::Webhook(webhook) => planned.and(webhook),
             _ => planned,

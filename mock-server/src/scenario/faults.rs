@@ -95,14 +95,15 @@ impl Faults {
         found
     }
 
-    /// Writes down that a fault happened.
-    pub(crate) fn fired(&mut self, now: Instant, effect: &Effect, whom: &str) {
-        let Some(entry) = self.entries.get_mut(effect.index) else { return };
+    /// Writes down that a fault happened, and returns for which time.
+    pub(crate) fn fired(&mut self, now: Instant, effect: &Effect, whom: &str) -> u64 {
+        let Some(entry) = self.entries.get_mut(effect.index) else { return 0 };
         entry.fired += 1;
         if entry.firings.len() == FIRINGS_MAX {
             entry.firings.pop_front();
         }
         entry.firings.push_back(Firing { at: now, whom: whom.into() });
+        entry.fired
     }
 
     /// Every fault and what it did, in their order.

@@ -157,8 +157,9 @@ impl Play {
         self.faults.decide(facts)
     }
 
-    pub(crate) fn fired(&mut self, now: Instant, effect: &Effect, whom: &str) {
-        self.faults.fired(now, effect, whom);
+    /// Writes down that a fault happened, and returns for which time.
+    pub(crate) fn fired(&mut self, now: Instant, effect: &Effect, whom: &str) -> u64 {
+        self.faults.fired(now, effect, whom)
     }
 
     pub(crate) fn note(&mut self, facts: &Facts<'_>, status: Option<StatusCode>) {

@@ -149,6 +149,8 @@ impl World {
             (Some(base), Some(layer)) => Some(Arc::new(Scenario::layered([&**base, layer]))),
         };
         self.model.set_scenario(scenario);
+        // What the one before has done is counted no more.
+        self.tell_reset();
     }
 
     /// What a clock on the wall would show.

@@ -108,6 +108,27 @@ async fn a_job_is_followed_to_its_end() {
 }
 
 #[tokio::test]
+async fn faults_are_told_and_other_scenarios_begin_anew() {
+    let mock = virtual_mock().await;
+    let port = mock.port();
+    let mut ear = Ear::new(port, "/__mock/v1/events", None).await;
+    ear.next().await;
+    let scenario =
+        "faults:\n  - { name: first, fault: ingress, status: 503, on: submit, nth: 1 }\n";
+    let put = call(Method::PUT, "/__mock/v1/scenario");
+    assert_eq!(send(port, put, scenario).await.status, 200);
+    assert_eq!(ear.next().await, ("reset".to_owned(), json!({ "tenant": "default" })));
+    assert_eq!(post(port, "/queue.fal.run/a/b", "{}").await.status, 503);
+    let (kind, data) = ear.next().await;
+    let fired = &data["fault"];
+    assert_eq!((&*kind, &fired["name"], &fired["number"]), ("fault", &"first".into(), &1.into()));
+    let listed = get(port, "/__mock/v1/faults").await.json();
+    let firing = &listed["faults"][0]["firings"][0];
+    assert_eq!((&fired["at"], &fired["whom"]), (&firing["at"], &firing["whom"]));
+    assert_eq!(ear.next().await.0, "request");
+}
+
+#[tokio::test]
 async fn a_broken_connection_is_resumed_and_a_strange_one_is_told() {
     let mock = virtual_mock().await;
     let port = mock.port();
