@@ -314,7 +314,7 @@ struct Service {
     clock: Option<ClockMode>,
 
     /// Play this scenario: a file, a folder of them, or the name of one that comes with the mock, such as flaky-network;
-    /// repeatable, later ones come first.
+    /// repeatable. Files come before folders, those before names, and later ones before earlier ones.
     #[arg(long, value_name = "NAME|FILE|DIR")]
     scenario: Vec<PathBuf>,
 

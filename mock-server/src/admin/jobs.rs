@@ -43,6 +43,7 @@ pub(super) fn show(call: &Call<'_>) -> Result<Reply, Problem> {
         .collect();
     body["is_low_priority"] = detail.view.is_low_priority.into();
     body["attempts"] = detail.view.attempts.into();
+    body["rule"] = detail.view.rule.clone().into();
     body["webhook"] = detail.webhook.into();
     body["runs"] = detail
         .runs

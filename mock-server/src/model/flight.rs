@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::about::About;
 use super::exchange::{Ending, Head, Output, Request, Response, Wire};
@@ -60,10 +60,15 @@ impl Model {
             Flight { about, effect, events: 0, is_noted: false, held: None, trickle: None };
         let answer = match action {
             Some(Action::Fail(failure)) => {
-                let response = reply::failure(self.mint_other(), &failure);
+                let mut response = reply::failure(self.mint_other(), &failure);
+                stamp(flight.effect.as_ref(), response.headers_mut());
                 Some(Output::Reply { id, response })
             }
-            Some(Action::Ingress(status)) => Some(Output::Reply { id, response: ingress(status) }),
+            Some(Action::Ingress(status)) => {
+                let mut response = ingress(status);
+                stamp(flight.effect.as_ref(), response.headers_mut());
+                Some(Output::Reply { id, response })
+            }
             Some(Action::Refuse) => Some(Output::Reset { id }),
             Some(Action::RunnerLost) => {
                 // What was decided goes with the call.
@@ -198,9 +203,9 @@ impl Model {
         if let Some(effect) = flight.effect.take_if(|effect| {
             matches!(effect.fault.action, Action::CorruptJson | Action::WrongType(_))
         }) {
-            let spoilt = spoiled(&effect, &body);
-            if let Some(spoilt) = spoilt {
+            if let Some(spoilt) = spoiled(&effect, &body) {
                 body = spoilt;
+                stamp(Some(&effect), head.headers_mut());
                 self.fire(&effect, &flight.about);
             }
         }
@@ -229,6 +234,10 @@ impl Model {
             .as_ref()
             .is_some_and(|effect| effect.fault.action == Action::AcceptThenReset);
         self.note_once(flight, Some(head.status()).filter(|_| !is_lost));
+        if len.is_none() {
+            // It is still to come, unless the stream ends before.
+            stamp(flight.effect.as_ref(), head.headers_mut());
+        }
         let Some(effect) = &flight.effect else { return Pass::Through };
         let after = effect.fault.after;
         // Streams go by events where nothing else is said, whole bodies by bytes.
@@ -272,6 +281,7 @@ impl Model {
                     // Whole answers stall before their first byte, streams before an event.
                     None if len.is_some() && after.events.is_none() => {
                         let Some(effect) = flight.effect.take() else { return Pass::Through };
+                        stamp(Some(&effect), head.headers_mut());
                         self.fire(&effect, &flight.about);
                         return Pass::Hold(time);
                     }
@@ -288,6 +298,7 @@ impl Model {
             _ => return Pass::Through,
         }
         if let Some(effect) = flight.effect.take() {
+            stamp(Some(&effect), head.headers_mut());
             self.fire(&effect, &flight.about);
         }
         if wire.gate.is_some() && flight.trickle.is_none() {
@@ -371,6 +382,7 @@ impl Model {
             None => None,
         };
         flight.events += 1;
+        self.note(&about, None);
         let Some(effect) = effect else {
             through.push(Output::Frame { id, frame });
             return false;
@@ -465,8 +477,13 @@ impl Model {
 }
 
 impl Flight {
+    /// What was to happen to it belongs to another scenario.
+    pub(super) fn forget(&mut self) {
+        self.effect = None;
+    }
+
     /// Whether something of it is held back.
-    pub(super) const fn is_stalled(&self) -> bool {
+    const fn is_stalled(&self) -> bool {
         self.held.is_some() || self.trickle.is_some()
     }
 
@@ -486,6 +503,15 @@ impl Trickle {
         // A rate beyond what can be counted is no limit.
         let step = if step < u64::MAX as f64 { step as u64 } else { u64::MAX - 1 };
         Self { released, step: step.max(1), every, said: 0, total: len }
+    }
+}
+
+/// Tells an answer's reader which fault it meets.
+fn stamp(effect: Option<&Effect>, headers: &mut HeaderMap) {
+    if let Some(effect) = effect
+        && let Ok(name) = HeaderValue::from_str(&effect.fault.name)
+    {
+        headers.insert(FAULT, name);
     }
 }
 
@@ -567,6 +593,9 @@ fn ingress(status: StatusCode) -> Response {
     response.headers_mut().insert(header::CONTENT_TYPE, html);
     response
 }
+
+/// The fault that an answer meets.
+const FAULT: HeaderName = HeaderName::from_static("x-fal-mock-fault");
 
 /// When a runner is lost where nothing is said.
 const LOSS_TIME: Duration = Duration::from_millis(100);

@@ -13,7 +13,7 @@
 //! | queued, running | finish or fail by control | completed |
 //! | running | run time over | completed |
 //! | running | cancel heeded | completed (failed) |
-//! | running | requeue by control | queued; completed if its start timeout has passed |
+//! | running | requeue by control, or its runner lost by a scenario | queued; completed if its start timeout has passed |
 //! | completed | retention over, or evicted | (none) |
 
 mod about;

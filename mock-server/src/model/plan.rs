@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::answer::Answer;
 use super::exchange::{Request, Response, parameters};
 use super::failure::Failure;
+use super::flight::Flight;
 use super::given::Given;
 use super::id::RequestId;
 use super::job::Outcome;
@@ -45,7 +46,7 @@ impl Model {
         self.config.scenario.clone_from(&scenario);
         self.play = scenario.map(|scenario| Box::new(Play::new(scenario, self.config.seed)));
         self.warm.clear();
-        self.flights.retain(|_, flight| flight.is_stalled());
+        self.flights.values_mut().for_each(Flight::forget);
     }
 
     /// What can be seen of the scenario that is being played.

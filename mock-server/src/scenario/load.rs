@@ -70,13 +70,16 @@ impl Scenario {
         if wrong.is_empty() { Ok(scenarios) } else { Err(LoadError { files: wrong }) }
     }
 
-    /// The same for several, in their order.
+    /// The same for several: names first, then folders, then files, each in their order. Played as one, a file so
+    /// counts for more than a folder, and that for more than what comes with the mock.
     ///
     /// # Errors
     /// Everything that is wrong with any of them.
     pub fn find_all(what: &[PathBuf]) -> Result<Vec<Self>, LoadError> {
         let mut scenarios = Vec::new();
         let mut wrong = Vec::new();
+        let mut what: Vec<&PathBuf> = what.iter().collect();
+        what.sort_by_key(|path| (path.is_file(), path.is_dir()));
         for one in what {
             match Self::find(one) {
                 Ok(found) => scenarios.extend(found),

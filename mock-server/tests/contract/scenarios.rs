@@ -4,10 +4,10 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use fal_mock::scenario::Scenario;
-use fal_mock::{ClockMode, MockFal};
+use fal_mock::{ClockMode, MockFal, Settings};
 use http::Method;
 
-use crate::client::{call, open, post};
+use crate::client::{call, open, post, send};
 
 fn check(words: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_fal-mock")).arg("check").args(words).output().expect("it runs")
@@ -175,4 +175,27 @@ async fn rules_faults_and_verdicts_come_from_a_test() {
     assert!(mock.verify("{ request: [] }").unwrap_err().to_string().contains("requests"));
     assert!(mock.rule("{ when: a/b, eror: {} }").unwrap_err().to_string().contains("error"));
     assert!(tenant.verify("{ requests: [{ operation: run, count: 0 }] }").unwrap().is_met());
+}
+
+#[tokio::test]
+async fn every_tenant_has_the_scenario_to_itself() {
+    let source = "faults: [{ fault: status, status: 503, on: run, nth: 1 }]";
+    let scenario = Scenario::parse("test", source).unwrap();
+    let mock = MockFal::builder().instant().scenario(scenario).start().await.unwrap();
+    let tenant = mock.tenant_with(&Settings::default()).unwrap();
+    let status = async |key: &str| {
+        let request = http::Request::builder()
+            .method(Method::POST)
+            .uri("/fal.run/acme/app")
+            .header("authorization", format!("Key {key}"));
+        send(mock.port(), request, r#"{"prompt":"x"}"#).await.status.as_u16()
+    };
+    assert_eq!((status("a:b").await, status("a:b").await), (503, 200));
+    assert_eq!(tenant.unmet().len(), 1);
+    assert_eq!((status(tenant.key()).await, status(tenant.key()).await), (503, 200));
+    assert_eq!(tenant.unmet(), [""; 0]);
+    let other = Scenario::parse("test", "rules: [{ when: '**', error: 418 }]").unwrap();
+    tenant.set_scenario(Some(other));
+    assert_eq!((status(tenant.key()).await, status(tenant.key()).await), (503, 418));
+    assert_eq!(status("a:b").await, 200);
 }

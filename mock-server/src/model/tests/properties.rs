@@ -1,6 +1,7 @@
 //! Random sequences of calls, controls and time.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
@@ -55,8 +56,14 @@ fn config() -> impl Strategy<Value = Config> {
         any::<bool>(),
         0u64..300,
         prop_oneof![4 => Just(false), 1 => Just(true)],
+        proptest::option::of((0u64..500, 0u64..2000)),
     )
-        .prop_map(|(seed, runners, jobs_max, tight, queue_ms, instant)| Config {
+        .prop_map(|(seed, runners, jobs_max, tight, queue_ms, instant, cold)| Config {
+            scenario: cold.and_then(|(start, keep)| {
+                scenario(&format!(
+                    "apps: [{{ endpoint: '**', cold_start: {start}ms, keep_alive: {keep}ms }}]"
+                ))
+            }),
             seed,
             instant,
             runners,
@@ -67,6 +74,20 @@ fn config() -> impl Strategy<Value = Config> {
             ..Config::default()
         })
 }
+
+fn scenario(source: &str) -> Option<Arc<crate::scenario::Scenario>> {
+    let scenario = crate::scenario::Scenario::parse("test", source);
+    Some(Arc::new(scenario.unwrap_or_else(|problems| panic!("{problems}"))))
+}
+
+/// A scenario that looks at everything and changes nothing.
+const ONLOOKER: &str = r#"
+rules: [{ when: { headers: { x-nobody: sends this } }, error: 500 }]
+faults:
+  - { fault: status, status: 500, nth: 1000000 }
+  - { fault: drop-event, after: { events: 1000000 } }
+expect: { requests: [{ operation: submit }] }
+"#;
 
 /// What a sequence has shown of one job.
 #[derive(Default)]
@@ -339,5 +360,12 @@ proptest! {
     fn any_sequence_is_survived_and_repeats(config in config(), steps in proptest::collection::vec(step(), 1..80)) {
         let transcript = play(config.clone(), &steps);
         prop_assert_eq!(transcript, play(config, &steps));
+    }
+
+    #[test]
+    fn a_scenario_that_only_looks_on_changes_nothing(config in config(), steps in proptest::collection::vec(step(), 1..60)) {
+        let plain = play(Config { scenario: None, ..config.clone() }, &steps);
+        let watched = play(Config { scenario: scenario(ONLOOKER), ..config }, &steps);
+        prop_assert_eq!(plain, watched);
     }
 }

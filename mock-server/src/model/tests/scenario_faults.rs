@@ -29,6 +29,7 @@ faults:
     );
     let teapot = world.ask(&submit());
     assert_eq!((teapot.status().as_u16(), &json(&teapot)["detail"]), (418, &"m".into()));
+    assert_eq!(teapot.headers()["x-fal-mock-fault"], "a");
     let failed = world.ask(&submit());
     assert_eq!(json(&failed)["error_type"], "runner_scheduling_failure");
     let limited = world.ask(&submit());
@@ -87,6 +88,11 @@ faults:
     let target = format!("/acme/app/requests/{id}/status");
     let mut ask = || {
         let response = world.get(&target);
+        assert_eq!(
+            response.headers().contains_key("x-fal-mock-fault"),
+            wire(&response).is_some(),
+            "a fault that does not happen is not named"
+        );
         (wire(&response), response.body().len() as u64)
     };
     let (half, len) = ask();
@@ -417,4 +423,27 @@ expect:
         world.model.play_view().unwrap().unmet,
         ["requests with operation submit, input {/prompt:a cat}: wanted 1, got 2"]
     );
+}
+
+#[test]
+fn messages_of_sessions_are_expected_too() {
+    let mut world =
+        playing("expect: { requests: [{ operation: frame, endpoint: 'acme/**', count: 2 }] }");
+    let id = world.upgrade(&Call::get("/acme/app/realtime").on(Host::Run));
+    assert_eq!(world.model.play_view().unwrap().unmet.len(), 1);
+    for _ in 0..2 {
+        world.model.handle_frame(world.now, id, Frame::Text(r#"{"prompt":"x"}"#.to_owned()));
+        world.drain();
+        world.pass_ms(200);
+    }
+    assert_eq!(world.model.play_view().unwrap().unmet, [""; 0]);
+}
+
+#[test]
+fn another_scenario_leaves_what_is_open_alone() {
+    let mut world = playing("faults: [{ fault: reset, on: stream, after: { events: 3 } }]");
+    let id = world.send(&Call::post("/acme/chat/stream", r#"{"prompt":"x"}"#).on(Host::Run));
+    world.model.set_scenario(None);
+    world.pass_ms(3000);
+    assert!(world.streams[&id].1 && world.reset.is_empty());
 }
