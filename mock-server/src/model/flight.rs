@@ -200,14 +200,15 @@ impl Model {
     ) -> bool {
         let (head, mut body) = response.into_parts();
         let mut head = Head::from_parts(head, ());
-        if let Some(effect) = flight.effect.take_if(|effect| {
+        let spoils = |effect: &mut Effect| {
             matches!(effect.fault.action, Action::CorruptJson | Action::WrongType(_))
-        }) {
-            if let Some(spoilt) = spoiled(&effect, &body) {
-                body = spoilt;
-                stamp(Some(&effect), head.headers_mut());
-                self.fire(&effect, &flight.about);
-            }
+        };
+        if let Some(effect) = flight.effect.take_if(spoils)
+            && let Some(spoilt) = spoiled(&effect, &body)
+        {
+            body = spoilt;
+            stamp(Some(&effect), head.headers_mut());
+            self.fire(&effect, &flight.about);
         }
         let len = body.len() as u64;
         match self.pass_head(flight, id, &mut head, Some(len)) {

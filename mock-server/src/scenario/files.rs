@@ -1,5 +1,6 @@
 //! Files that a scenario names.
 
+use std::cell::RefCell;
 use std::fs;
 use std::path::PathBuf;
 
@@ -32,7 +33,22 @@ const NO_FILES: &str =
 
 /// Files beside a scenario.
 #[derive(Debug)]
-pub(crate) struct Beside(pub(crate) PathBuf);
+pub(crate) struct Beside {
+    folder: PathBuf,
+    /// What was looked for.
+    named: RefCell<Vec<PathBuf>>,
+}
+
+impl Beside {
+    pub(crate) const fn new(folder: PathBuf) -> Self {
+        Self { folder, named: RefCell::new(Vec::new()) }
+    }
+
+    /// Every path that was looked for.
+    pub(crate) fn into_named(self) -> Vec<PathBuf> {
+        self.named.into_inner()
+    }
+}
 
 impl Files for Beside {
     fn read(&self, name: &str) -> Result<Bytes, String> {
@@ -46,7 +62,8 @@ impl Files for Beside {
     }
 
     fn find(&self, name: &str) -> Result<PathBuf, String> {
-        let path = self.0.join(name);
+        let path = self.folder.join(name);
+        self.named.borrow_mut().push(path.clone());
         match path.exists() {
             true => Ok(path),
             false => Err(format!("there is no {}", path.display())),

@@ -44,8 +44,10 @@ impl Scenario {
             fs::read(path).map_err(|error| unreadable(format!("cannot be read: {error}")))?;
         let source = String::from_utf8(bytes)
             .map_err(|error| unreadable(format!("is not UTF-8: {}", error.utf8_error())))?;
-        let beside = Beside(path.parent().map(Path::to_owned).unwrap_or_default());
-        Self::parse_with(&name_of(path), &file, &source, &beside)
+        let beside = Beside::new(path.parent().map(Path::to_owned).unwrap_or_default());
+        let mut scenario = Self::parse_with(&name_of(path), &file, &source, &beside)?;
+        scenario.named = beside.into_named();
+        Ok(scenario)
     }
 
     /// Reads what a flag names: a scenario that comes with the mock, a file, or a folder of them, in the order

@@ -27,6 +27,7 @@ mod when;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use expect::{Evidence, Verdict};
@@ -71,6 +72,8 @@ pub struct Scenario {
     pub(crate) rules: Vec<Arc<Rule>>,
     pub(crate) faults: Vec<Arc<Fault>>,
     pub(crate) expect: Expect,
+    /// The files that it names, as paths.
+    named: Vec<PathBuf>,
 }
 
 pub(crate) const SCENARIO: Object = Object {
@@ -195,7 +198,7 @@ impl Scenario {
 
     /// The documents that its apps name.
     pub(crate) fn documents(&self) -> impl Iterator<Item = &std::path::Path> {
-        self.apps.iter().flat_map(|app| app.openapi.iter().map(std::path::PathBuf::as_path))
+        self.apps.iter().flat_map(|app| app.openapi.iter().map(PathBuf::as_path))
     }
 
     /// Reads the part under `expect` alone, in YAML or JSON.
@@ -245,6 +248,7 @@ impl Scenario {
             rules: Vec::new(),
             faults: Vec::new(),
             expect: Expect::default(),
+            named: Vec::new(),
         }
     }
 
