@@ -511,7 +511,9 @@ impl Model {
         match prepared {
             Err(failure) if !doomed => {
                 let outcome = Outcome::Failed(Arc::new(failure));
+                let endpoint = job.endpoint.clone();
                 self.complete(id, before, Some(run), outcome);
+                self.leave_runner(endpoint.app());
             }
             prepared => {
                 // What is doomed anyway may have any input; its answer is never read.

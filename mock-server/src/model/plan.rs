@@ -202,7 +202,8 @@ impl Model {
         let endpoint = job.endpoint.clone();
         self.start(id);
         self.line_moved(endpoint.app());
-        self.drop_idle(endpoint.app());
+        // A job whose input is invalid is over already, and its runner free.
+        self.start_ready(endpoint.app());
     }
 
     /// Plans the loss of the runner of a job that has just started.

@@ -227,6 +227,18 @@ apps:
 }
 
 #[test]
+fn invalid_inputs_do_not_block_a_line_that_waits_for_a_cold_runner() {
+    let mut world = playing(
+        r#"apps: [{ endpoint: "**", runners: 1, cold_start: 10s, queue_time: 0, run_time: 1s }]"#,
+    );
+    let bad = world.submit(&Call::post("/acme/app/sub", "[]"));
+    let good = world.submit(&submit());
+    world.pass_ms(10_000);
+    assert_eq!(world.model.job(bad).unwrap().state, JobState::Failed);
+    assert_eq!(world.model.job(good).unwrap().state, JobState::Running, "the runner is warm");
+}
+
+#[test]
 fn isolated_worlds_refuse_what_no_rule_covers() {
     let source = r#"
 rules:
