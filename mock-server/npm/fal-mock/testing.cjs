@@ -271,14 +271,15 @@ class Fal {
   }
 
   /**
-   * Plays a scenario from now on: its text in YAML or JSON, the same as an object, or its file as a `URL`, such as
-   * `new URL("outage.yaml", import.meta.url)`. What the mock plays for everybody (`--scenario`) decides where this
-   * one does not.
+   * Plays a scenario from now on: one that comes with the mock, such as `"rate-limited"`; its file as a `URL`, such as
+   * `new URL("outage.yaml", import.meta.url)`; its text in YAML or JSON; or the same as an object. What the mock plays
+   * for everybody (`--scenario`) decides where this one does not.
    *
    * @param {string | URL | Record<string, unknown>} scenario @returns {Promise<void>}
    */
   async scenario(scenario) {
     let name = "test";
+    /** @type {unknown} */
     let body = scenario;
     if (scenario instanceof URL) {
       name = scenario.pathname;
@@ -287,6 +288,9 @@ class Fal {
       } catch (error) {
         throw new MockError(`the scenario cannot be read: ${/** @type {Error} */ (error).message}`);
       }
+    } else if (typeof scenario === "string" && /^[a-z0-9-]+$/.test(scenario)) {
+      name = scenario;
+      body = undefined;
     }
     await this.call("PUT", "scenario", { body, query: { name } });
     this.hasScenario = true;

@@ -207,18 +207,21 @@ class Fal:
     # What is to happen.
 
     def scenario(self, scenario: Union[str, Path, Mapping[str, Json]]) -> None:
-        """Plays a scenario from now on: a file (``Path``), its text in YAML or JSON, or the same as a ``dict``.
+        """Plays a scenario from now on: one that comes with the mock, such as ``"rate-limited"``; a file (``Path``);
+        its text in YAML or JSON; or the same as a ``dict``.
 
         What the mock plays for everybody (``--scenario``) decides where this one does not.
         """
-        name = "test"
+        name, body = "test", scenario
         if isinstance(scenario, Path):
             name = str(scenario)
             try:
-                scenario = scenario.read_text(encoding="utf-8")
+                body = scenario.read_text(encoding="utf-8")
             except OSError as error:
                 raise MockError(f"the scenario {name} cannot be read: {error}") from error
-        self.call("PUT", "scenario", scenario if isinstance(scenario, str) else dict(scenario), name=name)
+        elif isinstance(scenario, str) and re.fullmatch(_NAME, scenario):
+            name, body = scenario, None
+        self.call("PUT", "scenario", dict(body) if isinstance(body, Mapping) else body, name=name)
         self.has_scenario = True
 
     def finish(self, request_id: str) -> Json:
@@ -466,7 +469,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         "fal(clock, scenario, seed, start, queue_time, run_time, runners, instant): the world of a test that takes "
-        "the fixture `fal`. Files of scenarios stand beside the test.",
+        "the fixture `fal`. A scenario is one that comes with the mock, or a file beside the test.",
     )
 
 
@@ -489,8 +492,7 @@ def fal(request: pytest.FixtureRequest, fal_mock: Mock) -> Iterator[Fal]:
     for marker in reversed(list(request.node.iter_markers("fal"))):
         settings.update(marker.kwargs)
     scenario = settings.pop("scenario", None)
-    # A text of one line is the name of a file: no scenario has one line but `{}`.
-    if isinstance(scenario, str) and "\n" not in scenario and not scenario.lstrip().startswith("{"):
+    if isinstance(scenario, str) and re.fullmatch(_FILE, scenario):
         scenario = request.path.parent / scenario
     world = fal_mock.tenant(request.node.name, scenario, **settings)
     request.node.stash[_WORLD] = world
@@ -530,6 +532,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
 
 
 _WORLD = pytest.StashKey[Fal]()
+
+_NAME = r"[a-z0-9-]+"
+"""A scenario that comes with the mock."""
+
+_FILE = r"[^\n{}]*\.(ya?ml|json)"
+"""A scenario beside the test."""
 
 _ANY_KEY = "fal-mock:any-key"
 

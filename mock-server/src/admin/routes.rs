@@ -306,7 +306,10 @@ pub(super) static ROUTES: &[Route] = &[
         method: Method::PUT,
         path: "/scenario",
         summary: "Plays a scenario, in YAML or JSON, on top of that of the command line, in place of one put before. All counts begin anew.",
-        query: &[("name", "What it is called. Default: admin.")],
+        query: &[(
+            "name",
+            "What it is called. Default: admin. Without a body: the one of this name that comes with the mock.",
+        )],
         body: Some("Scenario"),
         answer: Answer::Json("Play"),
         handler: Handler::Now(scenario::put),

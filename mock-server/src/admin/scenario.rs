@@ -18,10 +18,21 @@ pub(super) fn show(call: &Call<'_>) -> Result<Reply, Problem> {
     }))
 }
 
-/// The body is YAML or JSON. What is said on the command line stays below it.
+/// The body is YAML or JSON; without one, the name is that of a scenario that comes with the mock. What is said on the
+/// command line stays below it.
 pub(super) fn put(call: &Call<'_>) -> Result<Reply, Problem> {
-    let source = text(call)?;
-    let name = call.parameter("name").unwrap_or_else(|| "admin".to_owned());
+    let mut source = text(call)?;
+    let name = call.parameter("name");
+    if let (Some(name), true) = (&name, source.is_empty()) {
+        source = Scenario::bundled_source(name).ok_or_else(|| {
+            let names: Vec<&str> = Scenario::bundled_names().collect();
+            Problem::missing(format!(
+                "no scenario {name} comes with the mock: these do: {}",
+                names.join(", ")
+            ))
+        })?;
+    }
+    let name = name.unwrap_or_else(|| "admin".to_owned());
     let scenario = Scenario::parse(&name, source).map_err(wrong)?;
     call.world(|world, real| world.set_scenario_layer(real, Some(scenario)))?;
     show(call)

@@ -520,6 +520,13 @@ async fn scenarios_are_put_on_top_and_verified() {
     assert_eq!(bench.get("/scenario").await["name"], "admin");
     let (status, _) = bench.call(Method::DELETE, "/scenario", "/scenario", Value::Null).await;
     assert_eq!((status, &bench.get("/scenario").await["name"]), (204, &Value::Null));
+    let by_name = "/scenario?name=outage";
+    let (status, play) = bench.call(Method::PUT, "/scenario", by_name, Value::Null).await;
+    assert_eq!((status, &play["faults"][0]["fault"]), (200, &json!("ingress")));
+    let unknown = "/scenario?name=inage";
+    let (status, problem) = bench.call(Method::PUT, "/scenario", unknown, Value::Null).await;
+    assert_eq!(status, 404);
+    assert!(problem["detail"].as_str().unwrap().contains("flaky-network"), "{problem}");
     let schema = bench.raw(Method::GET, "/scenario.schema.json", &Value::Null).await;
     assert_eq!(schema.json()["title"], "Scenario of fal-mock");
 }

@@ -28,12 +28,14 @@ fn a_failed_test_in_pytest_tells_what_the_mock_saw() {
     let output = pytest(&python, "failing").output().expect("pytest runs");
     let said = text(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("2 failed, 1 passed"), "{said}");
+    assert!(said.contains("3 failed, 1 passed"), "{said}");
     for word in [
         "-- fal-mock --",
         "POST   200 fal.run/fal-ai/flux/dev",
         "acme/app succeeded",
         "no requests came in",
+        "  requests with operation submit: wanted 1, got 2",
+        "expected otherwise: requests with operation submit: wanted 1, got 2",
     ] {
         assert!(said.contains(word), "{word}: {said}");
     }
@@ -88,9 +90,13 @@ fn a_failed_test_in_vitest_tells_what_the_mock_saw() {
     let output = output.expect("node runs");
     let said = text(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("2 failed"), "{said}");
-    for word in ["POST 200 fal.run/acme/fixture", "POST 200 queue.fal.run/acme/hooks", "acme/hooks"]
-    {
+    assert!(said.contains("3 failed"), "{said}");
+    for word in [
+        "POST 200 fal.run/acme/fixture",
+        "POST 200 queue.fal.run/acme/hooks",
+        "the scenario expects otherwise:",
+        "wanted 1, got 2",
+    ] {
         assert!(said.contains(word), "{word}: {said}");
     }
 }

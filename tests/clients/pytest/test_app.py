@@ -13,6 +13,7 @@ from pathlib import Path
 
 import app
 import fal_client
+import fal_mock.testing
 import httpx
 import pytest
 
@@ -111,6 +112,41 @@ def test_jobs_are_moved_by_hand(fal):
     fal.run_until(idle=True)
     assert fal.job(first.request_id)["state"] == "succeeded"
     assert len(fal.jobs(state="succeeded")) == 1
+
+
+@pytest.mark.fal(scenario="content-policy")
+def test_a_scenario_that_comes_with_the_mock_decides(fal):
+    with pytest.raises(fal_client.FalClientHTTPError) as caught:
+        app.draw("a forbidden city")
+    assert caught.value.status_code == 422
+    assert app.draw("an open city")
+
+
+@pytest.mark.fal(scenario="out-of-memory.yaml")
+def test_a_scenario_beside_the_test_decides(fal):
+    with pytest.raises(fal_client.FalClientHTTPError, match="out of memory"):
+        app.draw("a very large cat")
+    app.draw("a small cat")
+
+
+def test_a_scenario_can_be_said_in_the_test(fal):
+    rule = {"when": "fal-ai/flux/dev", "error": {"status": 503, "message": "no runner"}}
+    fal.scenario({"rules": [rule], "expect": {"requests": [{"operation": "submit", "count": 1}]}})
+    assert fal.unmet() == ["requests with operation submit: wanted 1, got 0"]
+    with pytest.raises(AssertionError, match="wanted 1, got 0"):
+        fal.verify()
+    with pytest.raises(fal_client.FalClientHTTPError):
+        app.draw("a cat")
+    fal.verify()
+
+
+def test_a_wrong_scenario_is_told_with_its_place(fal):
+    with pytest.raises(fal_mock.testing.MockError, match=r"test:1:.*fualts"):
+        fal.scenario("fualts: []\n")
+    with pytest.raises(fal_mock.testing.MockError, match="flaky-network"):
+        fal.scenario("no-such-scenario")
+    assert fal.call("GET", "scenario")["name"] is None
+    fal.has_scenario = False
 
 
 def test_a_wrong_input_is_refused(fal):

@@ -61,6 +61,28 @@ describe.concurrent("worlds", () => {
     expect(await fal.jobs({ state: "succeeded" })).toHaveLength(1);
   });
 
+  withFal(base, { scenario: "content-policy" })("a scenario that comes with the mock decides", async ({ fal, expect }) => {
+    const client = createFalClient(fal.config());
+    const drawn = client.subscribe(FLUX, { input: { prompt: "a forbidden city" } });
+    await expect(drawn).rejects.toMatchObject({ status: 422 });
+    await client.subscribe(FLUX, { input: { prompt: "an open city" } });
+  });
+
+  const memory = withFal(base, { scenario: new URL("out-of-memory.yaml", import.meta.url) });
+  memory("a scenario beside the test decides", async ({ fal, expect }) => {
+    const client = createFalClient(fal.config());
+    await expect(client.subscribe(FLUX, { input: { prompt: "very large" } })).rejects.toMatchObject({ status: 418 });
+    await client.subscribe(FLUX, { input: { prompt: "small" } });
+  });
+
+  test("a scenario can be said in the test", async ({ fal, expect }) => {
+    await fal.scenario({ expect: { requests: [{ operation: "submit", count: 1 }] } });
+    await expect(fal.verify()).rejects.toThrow("wanted 1, got 0");
+    await createFalClient(fal.config()).queue.submit(FLUX, { input: { prompt: "a cat" } });
+    expect(await fal.unmet()).toEqual([]);
+    await expect(fal.scenario("fualts: []\n")).rejects.toThrow(/test:1:.*fualts/);
+  });
+
   test("a wrong input is refused", async ({ fal, expect }) => {
     const run = createFalClient(fal.config()).run(FLUX, { input: { prompt: ["no text"] } });
     await expect(run).rejects.toMatchObject({ status: 422 });

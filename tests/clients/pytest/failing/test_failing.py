@@ -1,6 +1,7 @@
 """Tests that fail, for what is said then."""
 
 import fal_client
+import pytest
 
 
 def test_that_fails(fal):
@@ -15,3 +16,8 @@ def test_that_fails_before_it_calls(fal):
 
 def test_that_passes(fal):
     assert fal.jobs() == []
+
+
+@pytest.mark.fal(scenario="accepted-then-cut")
+def test_that_pays_twice(fal):
+    fal_client.subscribe("fal-ai/flux/dev", arguments={"prompt": "a cat"})

@@ -18,3 +18,8 @@ describe("by hooks", () => {
     expect(await fal.jobs()).toEqual([]);
   });
 });
+
+withFal(base, { scenario: { expect: { requests: [{ operation: "submit", count: 1 }] } } })("expectations", async ({ fal }) => {
+  const { queue } = createFalClient(fal.config());
+  for (const _ of "ab") await queue.submit("acme/twice", { input: {} });
+});
