@@ -18,6 +18,10 @@ use fal_protocol::schema::Mode;
 use program::{Check, Env, Exec, Live};
 
 fn main() -> ExitCode {
+    #[cfg(feature = "manual")]
+    if let Some(code) = program::manual(<Cli as clap::CommandFactory>::command()) {
+        return code;
+    }
     let cli = Cli::parse();
     if let Some(Task::Check(flags)) = &cli.command {
         return program::check(flags);
@@ -26,7 +30,7 @@ fn main() -> ExitCode {
         Some(Task::Serve(Serve { service, .. }) | Task::Exec(Exec { service, .. })) => {
             service.workers
         }
-        Some(Task::Env(_) | Task::Live(_) | Task::Check(_)) => 1,
+        Some(_) => 1,
         None => cli.serve.service.workers,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -2,6 +2,7 @@
 
 mod ci;
 mod command;
+mod dist;
 mod metadata;
 mod purity;
 mod setup;
@@ -26,6 +27,8 @@ fn main() -> ExitCode {
         ["bench", "mock"] => bench_mock(),
         ["bench", "upload"] => bench("upload", &[]),
         ["bench", "upload", mib] => bench("upload", &["--", mib]),
+        ["dist"] => dist::dist(None),
+        ["dist", target] if !target.starts_with('-') => dist::dist(Some(target)),
         ["setup"] => setup::setup(Missing::Fatal),
         [] | ["help" | "--help" | "-h"] => {
             eprint!("{HELP}");
@@ -86,5 +89,7 @@ usage: cargo xtask TASK
           throughput and memory of a large upload beside bare hyper
   bench validation
           inputs validated per second beside the crate jsonschema
+  dist [TARGET]
+          the stripped program, manual pages, completions, a wheel and packages for npm, in target/dist
   setup   installs the pinned packages of the tests with official clients
 ";

@@ -333,7 +333,7 @@ class Fal:
         """Fails unless all has happened that the scenario expects. Fixture ``fal`` does so at the end of a test."""
         unmet = self.unmet()
         if unmet:
-            raise AssertionError("\n".join(["the scenario expects otherwise:", *(f"  {one}" for one in unmet)]))
+            raise AssertionError(_verdict(unmet))
 
     # Programs.
 
@@ -408,6 +408,10 @@ def find_binary() -> Path:
             "or start it elsewhere and name its address by FAL_MOCK_URL or --fal-mock-url"
         )
     return Path(found)
+
+
+def _verdict(unmet: Sequence[str]) -> str:
+    return "\n".join(["the scenario expects otherwise:", *(f"  {one}" for one in unmet)])
 
 
 def _duration(value: Duration) -> str:
@@ -512,10 +516,9 @@ def pytest_runtest_call(item: pytest.Item) -> Any:
     world = item.stash.get(_WORLD, None)
     # What the whole session plays is not for one test to fulfil.
     if world is not None and world.has_scenario:
-        try:
-            world.verify()
-        except AssertionError as unmet:
-            pytest.fail(str(unmet), pytrace=False)
+        unmet = world.unmet()
+        if unmet:
+            pytest.fail(_verdict(unmet), pytrace=False)
     return result
 
 

@@ -6,6 +6,8 @@ mod check;
 mod env;
 mod exec;
 mod live;
+#[cfg(feature = "manual")]
+mod manual;
 mod signals;
 mod watch;
 
@@ -13,4 +15,6 @@ pub(crate) use check::{Check, check};
 pub(crate) use env::{Env, env};
 pub(crate) use exec::{Exec, exec};
 pub(crate) use live::{Live, live};
+#[cfg(feature = "manual")]
+pub(crate) use manual::manual;
 pub(crate) use watch::watch;

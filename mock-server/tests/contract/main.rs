@@ -11,6 +11,7 @@ mod faults;
 mod helpers;
 mod inputs;
 mod media;
+mod packages;
 mod platform;
 mod process;
 mod programs;
