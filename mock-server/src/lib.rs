@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod admin;
+mod cassette;
 mod doors;
 mod duration;
 pub mod environment;
@@ -9,7 +10,9 @@ mod load;
 mod mock;
 pub mod model;
 mod page;
+mod record;
 mod render;
+mod replay;
 pub mod scenario;
 mod tenant;
 mod tls;
@@ -19,6 +22,8 @@ pub use self::http::Refused;
 pub use duration::parse_duration;
 pub use load::Source;
 pub use mock::{Builder, MockFal};
+pub use record::{RECORD_CALLS_MAX, RECORD_UNKNOWN_COST, Record, Recorded};
+pub use replay::{ParseReplayError, Replay, ReplayMatch, ReplayTiming};
 pub use tenant::{Clock, ClockView, Tenant};
 pub use tls::data_dir;
 pub use world::{

@@ -12,7 +12,9 @@ use std::time::Duration;
 use clap::Parser;
 use fal_mock::model::{RealtimeConfig, RealtimeMode, RetryProfile, WebhookHosts, WebhookLayout};
 use fal_mock::scenario::Scenario;
-use fal_mock::{ClockMode, MockFal, parse_duration};
+use fal_mock::{
+    ClockMode, MockFal, RECORD_CALLS_MAX, Record, Replay, ReplayMatch, ReplayTiming, parse_duration,
+};
 use fal_protocol::schema::Mode;
 
 use program::{Check, Env, Exec, Live};
@@ -94,6 +96,16 @@ fn builder(flags: &Service) -> Result<fal_mock::Builder, String> {
     if let Some(dir) = &flags.spool_dir {
         builder = builder.spool_dir(dir.clone());
     }
+    if let Some(dir) = &flags.record {
+        let mut record = Record::new(dir).calls_max(flags.record_max_calls);
+        record.upstream.clone_from(&flags.record_upstream);
+        record.cost_max = flags.record_max_cost;
+        builder = builder.record(record);
+    }
+    if let Some(dir) = &flags.replay {
+        let replay = Replay::new(dir).matching(flags.replay_match).timing(flags.replay_timing);
+        builder = builder.replay(replay);
+    }
     let mut realtime = RealtimeConfig::default();
     realtime.modes.clone_from(&flags.realtime_mode);
     realtime.session_timeout = Some(flags.session_timeout);
@@ -144,6 +156,7 @@ async fn run(flags: Serve) -> ExitCode {
         () = end_of_input(), if flags.stop_on_eof => {}
         () = program::watch(&mock, flags.service.scenario), if is_watched => {}
     }
+    report_recording(&mock);
     mock.stop().await;
     ExitCode::SUCCESS
 }
@@ -162,6 +175,22 @@ async fn start(builder: fal_mock::Builder, ca_dir: Option<PathBuf>) -> io::Resul
             warn(&format!("the certificate for TLS will be gone with this mock: {error}"));
             Ok(mock)
         }
+    }
+}
+
+/// Says what was recorded, and what could not be.
+fn report_recording(mock: &MockFal) {
+    let Some(recorded) = mock.recorded() else { return };
+    let mut text = format!("recorded {} entries, sent {} calls", recorded.entries, recorded.calls);
+    if recorded.cost > 0.0 {
+        let _ = write!(text, " for about {:.4} USD", recorded.cost);
+    }
+    if recorded.refused > 0 {
+        let _ = write!(text, ", refused {} because of a limit", recorded.refused);
+    }
+    let _ = writeln!(io::stderr().lock(), "fal-mock: {text}");
+    for problem in &recorded.problems {
+        warn(problem);
     }
 }
 
@@ -427,6 +456,37 @@ struct Service {
     #[arg(long)]
     passthrough: bool,
 
+    /// Send every call to the real service, with the key of its caller, and keep what comes back in DIR. This costs what
+    /// the calls cost.
+    #[arg(long, value_name = "DIR", conflicts_with = "replay")]
+    record: Option<PathBuf>,
+
+    /// Where the service is that is recorded, if not at its own names: its hosts stand below this address, as they do
+    /// below a mock.
+    #[arg(long, value_name = "URL", requires = "record")]
+    record_upstream: Option<String>,
+
+    /// How many submits, runs and model streams are sent while recording; further ones are refused.
+    #[arg(long, default_value_t = RECORD_CALLS_MAX, value_name = "N", requires = "record")]
+    record_max_calls: u64,
+
+    /// What they may cost together. Prices are those of --prices, else those that the platform API tells; a call whose
+    /// price nobody knows counts as 1 USD.
+    #[arg(long, value_name = "USD", value_parser = usd, requires = "record")]
+    record_max_cost: Option<f64>,
+
+    /// Answer models from the recordings in DIR.
+    #[arg(long, value_name = "DIR")]
+    replay: Option<PathBuf>,
+
+    /// Which recording answers: strict (of the same input) or nearest (the fewest fields differ).
+    #[arg(long, default_value = "strict", value_name = "HOW", requires = "replay")]
+    replay_match: ReplayMatch,
+
+    /// When: recorded (after the time that the service took, by --clock) or instant.
+    #[arg(long, default_value = "recorded", value_name = "WHEN", requires = "replay")]
+    replay_timing: ReplayTiming,
+
     /// Threads that serve connections.
     #[arg(long, default_value_t = 2, value_name = "N")]
     workers: usize,
@@ -515,6 +575,8 @@ Examples:
   fal-mock --port 0 --instant --quiet        for scripts: any port, no waiting
   fal-mock --openapi documents/ --strict     only the models whose documents lie there
   fal-mock --runners 1 --run-time 10s        a busy endpoint: jobs queue up
+  fal-mock --record tapes/                   record what the real service answers
+  fal-mock --replay tapes/                   and answer from that
   fal-mock exec -- python app.py             a program under a mock of its own
   fal-mock --scenario flaky-network --watch  one request in twenty is lost
   fal-mock check tests/scenarios/            what is wrong with scenario files
@@ -528,6 +590,12 @@ exec and env stand in their own help.";
 
 /// The exit code for a taken port; clap uses the same for wrong flags.
 const EXIT_CANNOT_LISTEN: u8 = 2;
+
+/// Reads an amount of money.
+fn usd(text: &str) -> Result<f64, String> {
+    let amount = text.parse::<f64>().ok().filter(|usd| usd.is_finite() && *usd >= 0.0);
+    amount.ok_or_else(|| "give an amount of US dollars, such as 2.50".to_owned())
+}
 
 /// Reads `512M`, `16G`, or a number of bytes.
 fn size(text: &str) -> Result<u64, String> {

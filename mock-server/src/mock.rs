@@ -11,12 +11,14 @@ use fal_protocol::schema::Mode;
 use tokio::task::JoinHandle;
 
 use crate::environment::Environment;
-use crate::http::{self, Gate, Limits, Refused, Shared, Spool};
+use crate::http::{self, Gate, Limits, Recording, Refused, Shared, Spool};
 use crate::load::Source;
 use crate::model::{
     Catalog, Config, Control, Counters, DeliveryView, Failure, FileView, JobView, Loaded,
     RealtimeConfig, RequestId, RetryProfile, SessionView, TenantId, WebhookHosts, WebhookLayout,
 };
+use crate::record::{Record, Recorded};
+use crate::replay::{Library, Recordings, Replay};
 use crate::scenario::{PlayView, Problems, Scenario, Verdict};
 use crate::tenant::Tenant;
 use crate::world::{ClockMode, Seen, Settings, Start, TenantError, Worlds};
@@ -60,6 +62,8 @@ impl MockFal {
             ca_dir: None,
             spool_dir: None,
             passthrough: false,
+            record: None,
+            replay: None,
         }
     }
 
@@ -254,6 +258,12 @@ impl MockFal {
         self.tenant.unmet()
     }
 
+    /// What its recording has come to, if it makes one.
+    #[must_use]
+    pub fn recorded(&self) -> Option<Recorded> {
+        self.shared.gate().recording().map(|recording| recording.recorded())
+    }
+
     /// Lets the next job or sync run that is accepted fail. Calls queue up.
     pub fn fail_next(&self, failure: Failure) {
         self.control(Control::FailNext(failure));
@@ -307,6 +317,8 @@ pub struct Builder {
     ca_dir: Option<PathBuf>,
     spool_dir: Option<PathBuf>,
     passthrough: bool,
+    record: Option<Record>,
+    replay: Option<Replay>,
 }
 
 impl Builder {
@@ -483,6 +495,18 @@ impl Builder {
         self
     }
 
+    /// Sends every call to the real service, with the key of its caller, and keeps what comes back. See [`Record`].
+    pub fn record(mut self, record: Record) -> Self {
+        self.record = Some(record);
+        self
+    }
+
+    /// Answers models from recordings. See [`Replay`].
+    pub fn replay(mut self, replay: Replay) -> Self {
+        self.replay = Some(replay);
+        self
+    }
+
     /// Where uploads of more than 1 MiB are kept, in a file without a name. Default: the system's folder for
     /// temporary files.
     pub fn spool_dir(mut self, dir: impl Into<PathBuf>) -> Self {
@@ -500,8 +524,8 @@ impl Builder {
     ///
     /// # Errors
     /// When the port is taken or may not be used; and, as [`io::ErrorKind::InvalidData`], when a source of
-    /// documents or prices cannot be read or used, or the folder for uploads cannot. When the certificate
-    /// authority can neither be read nor made.
+    /// documents or prices cannot be read or used, or the folder for uploads or recordings cannot. When the
+    /// certificate authority can neither be read nor made.
     pub async fn start(mut self) -> io::Result<MockFal> {
         let mut loaded = Loaded::default();
         let mut mode = self.clock;
@@ -530,6 +554,17 @@ impl Builder {
             let why = format!("cannot keep uploads in {}: {error}", spool.dir().display());
             return Err(io::Error::new(io::ErrorKind::InvalidData, why));
         }
+        if let Some(replay) = &self.replay {
+            if self.record.is_some() {
+                let why = "a mock records or replays, not both";
+                return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+            }
+            self.config.recordings = Some(Recordings {
+                library: Arc::new(Library::load(&replay.dir, &spool)?),
+                matching: replay.matching,
+                timing: replay.timing,
+            });
+        }
         let catalog = Arc::clone(&self.config.catalog);
         let (listener, address) = http::bind(SocketAddr::new(self.host, self.port)).await?;
         let start = Start {
@@ -542,7 +577,10 @@ impl Builder {
             message_bytes: self.config.realtime.message_bytes_max,
         };
         let worlds = Worlds::new(self.config, mode.unwrap_or_default(), start);
-        let gate = Gate::new(self.ca_dir.as_deref(), self.passthrough)?;
+        let mut gate = Gate::new(self.ca_dir.as_deref(), self.passthrough)?;
+        if let Some(record) = &self.record {
+            gate.record(Recording::start(record, &catalog)?);
+        }
         let (shared, letters) = Shared::new(worlds, limits, address.to_string(), gate, spool);
         let server = tokio::spawn(http::serve(listener, Arc::clone(&shared)));
         let timer = tokio::spawn(Arc::clone(&shared).run_timer());

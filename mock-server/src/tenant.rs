@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::http::Shared;
 use crate::model::{
-    Control, Counters, DeliveryView, Door, Failure, FileView, JobState, JobView, Model, RequestId,
+    Control, Counters, DeliveryView, Door, Failure, FileView, JobView, Model, RequestId,
     SessionView, TenantId, Wait,
 };
 use crate::scenario::{PlayView, Problems, Scenario, Verdict};
@@ -267,21 +267,16 @@ impl Clock<'_> {
     /// job.
     pub async fn run_until_done(&self, request_id: RequestId) -> bool {
         let (shared, id) = (&self.tenant.shared, self.tenant.id);
-        let is_over = |world: &World| {
-            let job = world.model.job(request_id);
-            job.is_none_or(|job| !matches!(job.state, JobState::Queued | JobState::Running))
-        };
-        shared.advance(id, |world, _| world.model.next_progress(), is_over).await;
-        self.tenant
-            .job(request_id)
-            .is_some_and(|job| matches!(job.state, JobState::Succeeded | JobState::Failed))
+        let is_over = |world: &World| world.is_open(request_id) != Some(true);
+        shared.advance(id, |world, _| world.next_progress(), is_over).await;
+        shared.with_world(id, |world, _| world.is_open(request_id)).flatten() == Some(false)
     }
 
     /// Moves it on until nothing is left that a job, a call or a delivery waits for. Returns how many events there
     /// were.
     pub async fn run_until_idle(&self) -> u64 {
         let (shared, id) = (&self.tenant.shared, self.tenant.id);
-        shared.advance(id, |world, _| world.model.next_progress(), |_| false).await.unwrap_or(0)
+        shared.advance(id, |world, _| world.next_progress(), |_| false).await.unwrap_or(0)
     }
 
     fn change(&self, change: impl FnOnce(&mut World, std::time::Instant)) {

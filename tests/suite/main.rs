@@ -10,6 +10,7 @@ mod odd_http;
 mod page;
 mod py_client;
 mod readme;
+mod recordings;
 mod schema;
 mod simulation;
 mod sockets;

@@ -248,7 +248,7 @@ impl Drop for Folder {
 }
 
 /// Where the scripts are.
-fn sources() -> PathBuf {
+pub(crate) fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/python")
 }
 
@@ -257,11 +257,11 @@ fn packages() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/ci-tools/python")
 }
 
-fn python() -> PathBuf {
+pub(crate) fn python() -> PathBuf {
     packages().join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" })
 }
 
-fn is_installed() -> Result<(), String> {
+pub(crate) fn is_installed() -> Result<(), String> {
     let stamp = packages().join(".installed-requirements.txt");
     let installed = std::fs::read(&stamp)
         .map_err(|error| format!("{}: {error}; run `cargo xtask setup`", stamp.display()))?;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::tenants::read_time;
 use super::{Call, LIMIT_MAX, Problem, Reply};
 use crate::duration::parse_duration;
-use crate::model::{JobState, RequestId};
+use crate::model::RequestId;
 use crate::render;
 use crate::world::{ClockMode, World};
 
@@ -71,7 +71,7 @@ struct RunUntil {
 }
 
 pub(super) async fn run_until(call: &Call<'_>) -> Result<Reply, Problem> {
-    let progress = |world: &World, _: Instant| world.model.next_progress();
+    let progress = |world: &World, _: Instant| world.next_progress();
     match call.json()? {
         RunUntil { time: Some(time), job: None, next: false, idle: false } => {
             let time = read_time("time", &time)?;
@@ -86,20 +86,18 @@ pub(super) async fn run_until(call: &Call<'_>) -> Result<Reply, Problem> {
             let id: RequestId = job
                 .parse()
                 .map_err(|_| Problem::invalid(format!("job: {job:?} is no request id")))?;
-            let state = |world: &World| world.model.job(id).map(|job| job.state);
-            let is_over =
-                |world: &World| !matches!(state(world), Some(JobState::Queued | JobState::Running));
+            let is_over = |world: &World| world.is_open(id) != Some(true);
             let reply = moved(call, progress, is_over).await?;
-            match call.world(|world, _| (state(world), is_over(world)))? {
-                (None, _) => Err(super::jobs::unknown(&job)),
-                (_, false) => Err(Problem::conflict(
+            match call.world(|world, _| world.is_open(id))? {
+                None => Err(super::jobs::unknown(&job)),
+                Some(true) => Err(Problem::conflict(
                     "nothing is planned that could end this job: finish or fail it by hand",
                 )),
-                _ => Ok(reply),
+                Some(false) => Ok(reply),
             }
         }
         RunUntil { time: None, job: None, next: true, idle: false } => {
-            let to = call.world(|world, _| world.model.next_due())?;
+            let to = call.world(|world, _| world.next_due())?;
             let to = to.ok_or_else(|| Problem::conflict("nothing is planned"))?;
             moved(call, |_, _| Some(to), |_| false).await
         }

@@ -131,7 +131,7 @@ fn split_target(target: &str) -> Result<(Host, &str, Option<&str>), NoDoor> {
 /// The host that a name means; `Err` if it is one of fal's that is not played.
 ///
 /// Source: hosts and backups of the official clients (official client source).
-fn host_of(name: &str) -> Option<Result<Host, &'static str>> {
+pub(crate) fn host_of(name: &str) -> Option<Result<Host, &'static str>> {
     Some(Ok(match name {
         "queue.fal.run" | "queue.falrun.com" => Host::Queue,
         "fal.run" | "falrun.com" => Host::Run,
@@ -165,6 +165,38 @@ fn authority(headers: &HeaderMap) -> Option<&str> {
     let fits =
         |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']' | b'_');
     (!text.is_empty() && text.bytes().all(fits)).then_some(text)
+}
+
+/// The name of the host that a request is for, which may be another one of its kind than [`Host::name`].
+pub(crate) fn name_of<'a>(uri: &'a Uri, headers: &'a HeaderMap, entry: &Entry<'_>) -> Cow<'a, str> {
+    let named = match entry.door {
+        Door::Proxy { .. } => headers
+            .get(TARGET_HEADER)
+            .and_then(|target| target.to_str().ok()?.split_once("://"))
+            .map(|(_, rest)| rest.split(['/', '?', ':', '#']).next().unwrap_or_default()),
+        Door::Prefix { .. } => uri.path().split('/').nth(1),
+        _ => uri
+            .authority()
+            .map(|authority| authority.host())
+            .or_else(|| headers.get(header::HOST)?.to_str().ok()?.split(':').next()),
+    };
+    let name = named.map(|name| name.trim_end_matches('.').to_ascii_lowercase());
+    match name.filter(|name| matches!(host_of(name), Some(Ok(host)) if host == entry.host)) {
+        Some(name) => Cow::Owned(name),
+        None => Cow::Borrowed(entry.host.name()),
+    }
+}
+
+/// Where addresses on a host start that lead through a door, if the host goes by that name.
+pub(crate) fn address(door: &Door<'_>, host: Host, name: &str) -> String {
+    let mut base = Vec::new();
+    door.push_base(&mut base, host);
+    let base = String::from_utf8(base).expect("made of texts");
+    // By way of its own name Google's storage is one of fal's, whatever it is called elsewhere.
+    match base.rfind(host.name()) {
+        Some(at) => format!("{}{name}{}", &base[..at], &base[at + host.name().len()..]),
+        None => base,
+    }
 }
 
 /// The domains in which all hosts are fal's.

@@ -34,6 +34,8 @@ pub(crate) enum Body {
         /// The connection is reset as soon as what came before is on its way.
         is_resetting: bool,
     },
+    /// The answer of the real service, as it is recorded.
+    Relayed { pieces: mpsc::Receiver<Piece>, len: Option<u64>, ended: bool },
     /// The answer of another server, passed on.
     Passed(Box<Passed>),
     /// What happens in the mock, for ever.
@@ -69,7 +71,11 @@ impl Body {
         match self {
             Self::Events { line, .. } => *line = own.clone(),
             Self::Shaped(shaped) => shaped.set_line(own),
-            Self::Whole(_) | Self::Pieces(_) | Self::Passed(_) | Self::Listening(_) => {}
+            Self::Whole(_)
+            | Self::Pieces(_)
+            | Self::Passed(_)
+            | Self::Relayed { .. }
+            | Self::Listening(_) => {}
         }
     }
 
@@ -97,7 +103,23 @@ impl http_body::Body for Body {
             Self::Passed(passed) => Pin::new(&mut passed.body)
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(|_| Cut))),
-            Self::Events { ended: true, .. } => Poll::Ready(None),
+            Self::Events { ended: true, .. } | Self::Relayed { ended: true, .. } => {
+                Poll::Ready(None)
+            }
+            Self::Relayed { pieces, ended, len } => pieces.poll_recv(cx).map(|piece| match piece {
+                Some(Piece::Event(bytes)) => {
+                    *len = len.map(|len| len.saturating_sub(bytes.len() as u64));
+                    Some(Ok(Frame::data(bytes)))
+                }
+                Some(Piece::End) => {
+                    *ended = true;
+                    None
+                }
+                Some(Piece::Reset) | None => {
+                    *ended = true;
+                    Some(Err(Cut))
+                }
+            }),
             Self::Shaped(shaped) => shaped.poll_next(cx),
             Self::Events { ended, line, is_resetting: true, .. } => {
                 *ended = true;
@@ -133,7 +155,7 @@ impl http_body::Body for Body {
         match self {
             Self::Whole(bytes) => bytes.is_none(),
             Self::Pieces(pieces) => pieces.left() == 0,
-            Self::Events { ended, .. } => *ended,
+            Self::Events { ended, .. } | Self::Relayed { ended, .. } => *ended,
             Self::Listening(_) => false,
             Self::Passed(passed) => passed.body.is_end_stream(),
             Self::Shaped(shaped) => shaped.is_over(),
@@ -146,7 +168,10 @@ impl http_body::Body for Body {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Self::Pieces(pieces) => SizeHint::with_exact(pieces.left()),
-            Self::Events { .. } | Self::Listening(_) => SizeHint::default(),
+            Self::Events { .. } | Self::Listening(_) | Self::Relayed { len: None, .. } => {
+                SizeHint::default()
+            }
+            Self::Relayed { len: Some(len), .. } => SizeHint::with_exact(*len),
             Self::Shaped(shaped) => shaped.announced(),
             Self::Passed(passed) => passed.body.size_hint(),
         }

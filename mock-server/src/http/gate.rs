@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use super::record::Recording;
 use crate::tls::Tls;
 
 /// Certificates, and what is refused.
@@ -12,6 +13,7 @@ use crate::tls::Tls;
 pub(crate) struct Gate {
     tls: Tls,
     passthrough: bool,
+    recording: Option<Arc<Recording>>,
     refused: Mutex<Refusals>,
 }
 
@@ -40,7 +42,17 @@ impl Gate {
             Some(dir) => Tls::kept_in(dir)?,
             None => Tls::in_memory(),
         };
-        Ok(Self { tls, passthrough, refused: Mutex::default() })
+        Ok(Self { tls, passthrough, recording: None, refused: Mutex::default() })
+    }
+
+    /// Sends what is for fal to the real service from now on.
+    pub(crate) fn record(&mut self, recording: Recording) {
+        self.recording = Some(Arc::new(recording));
+    }
+
+    /// The recording that is being made.
+    pub(crate) const fn recording(&self) -> Option<&Arc<Recording>> {
+        self.recording.as_ref()
     }
 
     pub(crate) const fn tls(&self) -> &Tls {

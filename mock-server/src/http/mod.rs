@@ -11,6 +11,7 @@ mod gate;
 mod pass;
 mod pieces;
 mod receive;
+mod record;
 mod ring;
 mod shape;
 mod shared;
@@ -43,6 +44,7 @@ pub(crate) use events::{LISTENERS_MAX, Listener};
 pub(crate) use gate::Gate;
 pub use gate::Refused;
 use receive::{Received, collect, receive};
+pub(crate) use record::Recording;
 use shape::Line;
 pub(crate) use shared::{Answer, Limits, Shared};
 pub(crate) use spool::Spool;
@@ -80,6 +82,9 @@ fn respond_now(
     let is_plain = *request.method() == Method::GET && request.body().is_end_stream();
     // What has an authority may be for somebody else.
     if !is_plain || headers.contains_key(header::ORIGIN) || request.uri().authority().is_some() {
+        return None;
+    }
+    if shared.gate().recording().is_some() {
         return None;
     }
     let entry = doors::enter(request.uri(), headers, shared.listening(), way).ok()?;
@@ -175,6 +180,17 @@ async fn respond(
             return Ok(response.map(Body::whole));
         }
     };
+    if let Some(recording) = shared.gate().recording() {
+        let mut response = match upgrade {
+            Some(_) => json(StatusCode::NOT_IMPLEMENTED, record::NO_WEBSOCKETS).map(Body::whole),
+            None => record::forward(&shared, recording, &parts, incoming, &entry).await?,
+        };
+        shared.note(&parts.method, entry.host.name(), entry.path, response.status());
+        if from_page {
+            doors::allow_origin(&mut response);
+        }
+        return Ok(response);
+    }
     if let Some(upgrade) = upgrade {
         let request = model::Request::new(&parts.method, entry.host, entry.path, &parts.headers)
             .with_query(entry.query)

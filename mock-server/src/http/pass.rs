@@ -84,7 +84,7 @@ async fn dial(uri: &Uri, target: &str) -> Result<TcpStream, Error> {
 }
 
 /// Removes the headers that are between two neighbours only.
-fn drop_hops(headers: &mut HeaderMap) {
+pub(super) fn drop_hops(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()

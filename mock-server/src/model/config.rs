@@ -9,6 +9,7 @@ use super::catalog::Catalog;
 use super::id::TenantId;
 use super::realtime::RealtimeConfig;
 use super::webhook::{RetryProfile, WebhookHosts, WebhookLayout};
+use crate::replay::Recordings;
 use crate::scenario::Scenario;
 
 /// How a [`Model`](super::Model) behaves. Change fields of [`Config::default`].
@@ -92,6 +93,8 @@ pub struct Config {
     pub isolated: bool,
     /// Sync runs, streams and WebSockets open at once; 429 beyond it. Default: [`EXCHANGES_MAX`].
     pub exchanges_max: usize,
+    /// Recordings that answer in place of the model. Default: none. Worlds look at it; a model alone does not.
+    pub(crate) recordings: Option<Recordings>,
 }
 
 impl Default for Config {
@@ -133,6 +136,7 @@ impl Default for Config {
             upload_bytes_max: UPLOAD_BYTES_MAX,
             spool_bytes_max: SPOOL_BYTES_MAX,
             exchanges_max: EXCHANGES_MAX,
+            recordings: None,
         }
     }
 }

@@ -100,15 +100,19 @@ pub use webhook::{
 };
 
 pub(crate) use api::time::parse as parse_time;
+pub(crate) use auth::check as check_key;
+pub(crate) use catalog::CURRENCY;
 pub(crate) use change::Change;
 pub(crate) use exchange::parameters;
 pub(crate) use files::tenant_of as tenant_of_file;
 pub(crate) use id::Digest;
+pub(crate) use queue::{push_addresses, split_job_path};
 pub(crate) use rest::KEY_SET_PATH;
 pub(crate) use signer::key_set;
-pub(crate) use storage::{is_upload, tenant_of_upload_token};
+pub(crate) use storage::{Range, is_upload, parse_range, tenant_of_upload_token};
 pub(crate) use stream::KEEP_ALIVE;
 pub(crate) use token::{PARAMETER as TOKEN_PARAMETER, tenant_of as tenant_of_run_token};
+pub(crate) use webhook::check_url as check_webhook_url;
 
 use answer::Answer;
 use files::Files;

@@ -450,7 +450,7 @@ impl Model {
 }
 
 /// `prefix`, request id and operation of a path below a job, without outer slashes.
-pub(super) fn split_job_path(path: &str) -> Option<(&str, &str, &str)> {
+pub(crate) fn split_job_path(path: &str) -> Option<(&str, &str, &str)> {
     // The last `requests` counts: `acme/requests/requests/{id}` belongs to the app `acme/requests`. It
     // is followed by the id and at most two segments of an operation.
     let mut end = path.len();
@@ -479,7 +479,7 @@ pub(super) fn is_prefix_of(prefix: &str, endpoint: &EndpointId) -> bool {
 }
 
 /// Writes the three addresses of a job as JSON members.
-fn push_addresses(out: &mut Vec<u8>, door: &Door<'_>, app: &str, id: RequestId) {
+pub(crate) fn push_addresses(out: &mut Vec<u8>, door: &Door<'_>, app: &str, id: RequestId) {
     out.extend_from_slice(b"\"response_url\":\"");
     let start = out.len();
     door.push_base(out, Host::Queue);

@@ -18,7 +18,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use super::about::About;
 use super::answer::Lasting;
 use super::config::{Config, LARGE_RESULT_BYTES_MIN};
-use super::exchange::{Door, Output};
+use super::exchange::{Door, Output, Response};
 use super::failure::Failure;
 use super::id::RequestId;
 use super::input::Problem;
@@ -375,6 +375,33 @@ impl Model {
                 News::output(output).render(id, &self.config)
             }
         };
+        let planned = job.plan.rule.as_ref().map(|rule| rule.webhook.clone()).unwrap_or_default();
+        self.post(id, url, body, large, planned);
+    }
+
+    /// Tells of the end of a job that the model does not have: its result is this answer.
+    pub(crate) fn announce_result(
+        &mut self,
+        now: Instant,
+        id: RequestId,
+        url: &str,
+        result: &Response,
+    ) {
+        self.advance(now);
+        if let Ok(url) = url.parse() {
+            let body = result.body();
+            let news = match result.status().is_success() {
+                true => News::output(body.to_vec()),
+                false => News::failure(&Failure::new(result.status(), body.clone(), "", None)),
+            };
+            let large = body.len() >= LARGE_RESULT_BYTES_MIN;
+            self.post(id, url, news.render(id, &self.config), large, Webhook::default());
+        }
+        self.settle(now);
+    }
+
+    /// Begins to deliver.
+    fn post(&mut self, id: RequestId, url: Uri, body: Vec<u8>, large: bool, planned: Webhook) {
         let retention = if large { self.config.retention_large } else { self.config.retention };
         let window = self.config.webhook_retry.window.unwrap_or(retention);
         let refusal = self.config.webhook_hosts.refusal(&url);
@@ -388,7 +415,7 @@ impl Model {
             epoch: 0,
             exchange: 0,
             until: self.now.checked_add(window),
-            planned: job.plan.rule.as_ref().map(|rule| rule.webhook.clone()).unwrap_or_default(),
+            planned,
             put_off: None,
         });
         match refusal {

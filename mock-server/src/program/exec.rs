@@ -15,7 +15,8 @@ use crate::{Service, builder};
 ///
 /// The mock listens on a free port. The program's variables lead its connections to fal's hosts there, by TLS and
 /// with the real names (HTTPS_PROXY, SSL_CERT_FILE, NODE_OPTIONS and more), whatever client it uses, and refuse
-/// those to other hosts but this machine. FAL_KEY is a fresh one: a real key never reaches the program.
+/// those to other hosts but this machine. FAL_KEY is a fresh one: a real key never reaches the program, unless --key gives
+/// it one, which --record needs.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Exec {
@@ -72,6 +73,7 @@ pub(crate) async fn exec(flags: Exec) -> ExitCode {
         Ok(child) => watch(child, signals).await,
         Err(error) => return cannot_run(&name.to_string_lossy(), &error),
     };
+    crate::report_recording(&mock);
     if !flags.quiet {
         report(&mock);
     }

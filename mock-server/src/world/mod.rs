@@ -22,10 +22,11 @@ use std::time::{Duration, Instant, SystemTime};
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::model::{
-    Catalog, Config, DeliveryResult, Frame, Host, KEY_SET_PATH, Model, Output, Piece, Request,
-    TenantId,
+    Catalog, Config, DeliveryResult, Frame, Host, JobState, KEY_SET_PATH, Model, Output, Piece,
+    Request, RequestId, TenantId,
 };
 
+use crate::replay::Player;
 use crate::scenario::Scenario;
 
 pub use clock::{ClockMode, SCALE_MAX, SCALE_MIN};
@@ -59,6 +60,8 @@ pub(crate) struct World {
     name: Box<str>,
     key: Option<Box<str>>,
     pub(crate) model: Model,
+    /// Answers from recordings in place of the model, if there are any.
+    player: Option<Player>,
     pub(crate) clock: Clock,
     pub(crate) journal: Journal,
     /// The real time at which something last came from outside.
@@ -70,10 +73,10 @@ pub(crate) struct World {
     deliveries_under_way: usize,
     /// Counts the services that this world has had: what a delivery of an earlier one comes to is nobody's news.
     generation: u32,
-    snapshots: BTreeMap<Box<str>, Model>,
     /// What its scenario consists of: that of the command line, and one on top.
     scenario_base: Option<Arc<Scenario>>,
     scenario_layer: Option<Scenario>,
+    snapshots: BTreeMap<Box<str>, (Model, Option<Player>)>,
     /// The exchange that is being asked for, and its number in the journal.
     current: Option<(u64, u64)>,
     /// The same for those that wait.
@@ -97,6 +100,7 @@ impl World {
             key: key.map(Into::into),
             scenario_base: config.scenario.clone(),
             scenario_layer: None,
+            player: Player::of(&config, start.real),
             model: Model::new(config, start.real, start.wall),
             clock: Clock::new(mode, start.real),
             journal: Journal::default(),
@@ -122,7 +126,41 @@ impl World {
 
     /// Lets what is due by now happen, without anything from outside.
     pub(crate) fn tick_to(&mut self, real: Instant) {
-        self.model.handle_timeout(self.clock.at(real));
+        self.pass(self.clock.at(real));
+    }
+
+    /// Lets what is due by an instant happen.
+    fn pass(&mut self, now: Instant) {
+        if let Some(player) = &mut self.player {
+            player.handle_timeout(now);
+            while let Some(news) = player.poll_news() {
+                self.model.announce_result(now, news.id, &news.url, &news.response);
+            }
+        }
+        self.model.handle_timeout(now);
+    }
+
+    /// Whether a job has yet to end; `None` if there is none of this id.
+    pub(crate) fn is_open(&self, id: RequestId) -> Option<bool> {
+        let job = self.model.job(id);
+        let is_open = job.map(|job| matches!(job.state, JobState::Queued | JobState::Running));
+        is_open.or_else(|| self.player.as_ref()?.is_open(id))
+    }
+
+    fn has_output(&self) -> bool {
+        self.model.has_output() || self.player.as_ref().is_some_and(Player::has_output)
+    }
+
+    /// The next instant at which something happens by itself.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        let recorded = self.player.as_ref().and_then(Player::next_due);
+        self.model.next_due().into_iter().chain(recorded).min()
+    }
+
+    /// The same where somebody gets on by it.
+    pub(crate) fn next_progress(&self) -> Option<Instant> {
+        let recorded = self.player.as_ref().and_then(Player::next_progress);
+        self.model.next_progress().into_iter().chain(recorded).min()
     }
 
     /// Plays a scenario on top of that of the command line, or that one alone, from the start.
@@ -185,7 +223,11 @@ impl World {
 
     /// What to do next, written down on the way.
     fn poll_output(&mut self) -> Output {
-        let output = self.model.poll_output();
+        let recorded = self.player.as_mut().and_then(Player::poll_output);
+        let output = match recorded.unwrap_or_else(|| self.model.poll_output()) {
+            Output::Wait { .. } => Output::Wait { until: self.next_due() },
+            output => output,
+        };
         match &output {
             Output::Reply { id, response } => self.answered(*id, response.status(), || {
                 Message::new(response.headers(), response.body())
@@ -234,7 +276,7 @@ impl World {
 
     /// Time has passed: what is due happens. Where time waits for nothing else it moves on.
     fn tick(&mut self, real: Instant, is_busy: bool) {
-        self.model.handle_timeout(self.clock.at(real));
+        self.pass(self.clock.at(real));
         let is_settled = real.saturating_duration_since(self.last_input) >= AUTO_GRACE;
         if !self.is_auto() || !is_settled || self.deliveries_under_way > 0 {
             return;
@@ -244,22 +286,22 @@ impl World {
             return;
         }
         // What reaches nobody needs no rest after it.
-        while !self.model.has_output() {
-            let Some(next) = self.model.next_progress() else {
+        while !self.has_output() {
+            let Some(next) = self.next_progress() else {
                 self.may_progress = false;
                 return;
             };
             self.clock.jump(real, next);
-            self.model.handle_timeout(self.clock.at(real));
+            self.pass(self.clock.at(real));
         }
         self.last_input = real;
     }
 
     /// Moves time to the next event or to `to`, whichever comes first. Returns whether that was `to`.
     fn step(&mut self, real: Instant, to: Instant) -> bool {
-        let next = self.model.next_due().filter(|next| *next <= to);
+        let next = self.next_due().filter(|next| *next <= to);
         self.clock.jump(real, next.unwrap_or(to));
-        self.model.handle_timeout(self.clock.at(real));
+        self.pass(self.clock.at(real));
         self.may_progress = true;
         self.last_input = real;
         next.is_none()
@@ -328,7 +370,15 @@ impl Worlds {
         if request.host == Host::Rest && self.all.len() > 1 && request.path == KEY_SET_PATH {
             self.gather_webhook_keys();
         }
-        self.ask(real, id, request, Model::handle_request)
+        self.ask(real, id, request, |world, now, id, request| {
+            match world.player.as_mut().filter(|player| player.takes(&request)) {
+                Some(player) => {
+                    player.handle_request(now, id, &request);
+                    world.pass(now);
+                }
+                None => world.model.handle_request(now, id, request),
+            }
+        })
     }
 
     /// A handshake of a WebSocket has arrived. Returns whose it is: drain that world.
@@ -338,7 +388,10 @@ impl Worlds {
         id: u64,
         request: Request<'_>,
     ) -> TenantId {
-        self.ask(real, id, request, Model::handle_upgrade)
+        self.ask(real, id, request, |world, now, id, request| match &mut world.player {
+            Some(player) => player.handle_upgrade(now, id),
+            None => world.model.handle_upgrade(now, id, request),
+        })
     }
 
     fn ask(
@@ -346,7 +399,7 @@ impl Worlds {
         real: Instant,
         id: u64,
         request: Request<'_>,
-        handle: impl FnOnce(&mut Model, Instant, u64, Request<'_>),
+        handle: impl FnOnce(&mut World, Instant, u64, Request<'_>),
     ) -> TenantId {
         let tenant = self.find(&request);
         if let Some(world) = self.all.get_mut(&tenant) {
@@ -356,7 +409,7 @@ impl Worlds {
             let number =
                 world.journal.asked(world.model.wall(now.max(world.model.now())), &request);
             world.current = Some((id, number));
-            handle(&mut world.model, now, id, request);
+            handle(world, now, id, request);
         }
         tenant
     }
@@ -370,6 +423,10 @@ impl Worlds {
     pub(crate) fn handle_gone(&mut self, real: Instant, tenant: TenantId, id: u64) {
         if let Some(world) = self.all.get_mut(&tenant) {
             world.waiting.remove(&id);
+            let now = world.clock.at(real);
+            if let Some(player) = &mut world.player {
+                player.handle_gone(now, id);
+            }
         }
         self.change(real, tenant, |model, now| model.handle_gone(now, id));
     }

@@ -4,13 +4,16 @@ use std::time::Instant;
 
 use super::World;
 use crate::model::Model;
+use crate::replay::Player;
 
 impl World {
     /// A new service with the settings of the old one. Requests stay written down, snapshots stay.
     /// What is open must have been cut before.
     pub(crate) fn reset(&mut self, real: Instant) {
         let wall = self.wall(real);
-        self.replace(Model::new(self.model.config().clone(), self.clock.at(real), wall));
+        let (config, now) = (self.model.config().clone(), self.clock.at(real));
+        let player = Player::of(&config, now);
+        self.replace(Model::new(config, now, wall), player);
     }
 
     /// Keeps a copy under a name, in place of one that has it. `None` if there are [`SNAPSHOTS_MAX`] others.
@@ -19,15 +22,17 @@ impl World {
         if self.snapshots.len() >= SNAPSHOTS_MAX && !self.snapshots.contains_key(name) {
             return None;
         }
-        self.snapshots.insert(name.into(), self.model.snapshot());
+        let player = self.player.as_ref().map(Player::snapshot);
+        self.snapshots.insert(name.into(), (self.model.snapshot(), player));
         Some(())
     }
 
     /// Goes back to a copy, in time too. What is open must have been cut before. `None` if there is no such copy.
     pub(crate) fn restore_snapshot(&mut self, real: Instant, name: &str) -> Option<()> {
-        let model = self.snapshots.get(name)?.snapshot();
+        let (model, player) = self.snapshots.get(name)?;
+        let (model, player) = (model.snapshot(), player.as_ref().map(Player::snapshot));
         self.clock.set(real, model.now());
-        self.replace(model);
+        self.replace(model, player);
         Some(())
     }
 
@@ -41,8 +46,9 @@ impl World {
         self.snapshots.keys().map(|name| &**name)
     }
 
-    fn replace(&mut self, model: Model) {
+    fn replace(&mut self, model: Model, player: Option<Player>) {
         self.model = model;
+        self.player = player;
         self.generation = self.generation.wrapping_add(1);
         self.deliveries_under_way = 0;
         self.may_progress = true;

@@ -15,6 +15,7 @@ mod packages;
 mod platform;
 mod process;
 mod programs;
+mod record;
 mod scenarios;
 mod secure;
 mod sockets;

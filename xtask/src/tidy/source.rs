@@ -240,8 +240,9 @@ fn is_name_char(c: char) -> bool {
 const CORE_SOURCES: &str = "crates/fal-protocol/src/";
 const MOCK_SOURCES: &str = "mock-server/src/";
 
-/// What the mock shares with clients on purpose: ids, schemas and the seeded generator.
-const MOCK_SHARES: [&str; 4] = ["EndpointId", "endpoint", "rand", "schema"];
+/// What the mock shares with clients on purpose: ids, schemas, the seeded generator, and the words that transports speak,
+/// which know nothing of fal.
+const MOCK_SHARES: [&str; 5] = ["EndpointId", "endpoint", "rand", "schema", "wire"];
 
 /// Modules of the standard library that reach for the environment.
 const CORE_MODULES: [&str; 6] = ["env", "fs", "net", "os", "process", "thread"];

@@ -116,6 +116,11 @@ impl Catalog {
         self.apps.contains(app)
     }
 
+    /// The prices that tables say, without those that are only usual.
+    pub(crate) fn listed_prices(&self) -> impl Iterator<Item = (&str, &Price)> {
+        self.prices.iter().map(|(id, price)| (&**id, price))
+    }
+
     /// What an endpoint costs; `None` if it is not known.
     pub(crate) fn price(&self, endpoint_id: &str) -> Option<Price> {
         self.prices.get(endpoint_id).cloned().or_else(|| {

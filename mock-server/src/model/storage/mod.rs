@@ -16,6 +16,7 @@ mod serve;
 mod token;
 mod view;
 
+pub(crate) use serve::{Range, parse_range};
 pub(crate) use token::tenant_of as tenant_of_upload_token;
 pub(crate) use view::locate;
 

@@ -159,14 +159,14 @@ fn reader<'a>(request: &Request<'a>) -> Option<&'a str> {
 
 /// The part of a file that a `Range` header wants.
 #[derive(Debug, PartialEq, Eq)]
-enum Range {
+pub(crate) enum Range {
     Whole,
     Part { from: u64, to: u64 },
     Beyond,
 }
 
 /// One range of bytes; several ranges, other units and bad syntax mean the whole file (RFC 9110).
-fn parse_range(text: &str, len: u64) -> Range {
+pub(crate) fn parse_range(text: &str, len: u64) -> Range {
     let Some((from, to)) =
         text.trim().strip_prefix("bytes=").and_then(|range| range.split_once('-'))
     else {
