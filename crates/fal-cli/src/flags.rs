@@ -120,6 +120,12 @@ pub(crate) enum Command {
     ///
     /// With -r it prints the model's OpenAPI document as it came; the line of --json has it as `document`.
     Schema(SchemaFlags),
+    /// Write typed Rust for models: inputs with builders and limits, outputs, calls; needs no key
+    ///
+    /// Without --out it goes to stdout, with -r and nothing else. The documents come from the service, from --schema or
+    /// from FAL_SCHEMA; without models named, all that are there are taken. The crate that holds the code
+    /// needs fal-client. A build script does the same with the crate fal-codegen.
+    Codegen(Codegen),
     /// Tell what models cost per unit, and with --calls or --units what so many would cost
     Pricing(Pricing),
     /// Tell how many requests wait for an app of your own
@@ -321,6 +327,30 @@ pub(crate) struct SchemaFlags {
     /// Take the document from this file or folder, not from the service [env: FAL_SCHEMA]
     #[arg(long, value_name = "PATH")]
     pub(crate) schema: Option<PathBuf>,
+}
+
+/// Flags of `codegen`.
+#[derive(Debug, Args)]
+pub(crate) struct Codegen {
+    /// The models, such as fal-ai/flux/dev
+    #[arg(value_name = "ENDPOINT")]
+    pub(crate) endpoints: Vec<String>,
+
+    /// Write it here, unless the file holds it already
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Write nothing, and fail unless the file of --out is what would be written
+    #[arg(long, requires = "out")]
+    pub(crate) check: bool,
+
+    /// Take the documents from this file or folder, not from the service [env: FAL_SCHEMA]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) schema: Option<PathBuf>,
+
+    /// Leave out the descriptions: they are the words of the models' authors
+    #[arg(long)]
+    pub(crate) no_descriptions: bool,
 }
 
 /// Flags of `pricing`.

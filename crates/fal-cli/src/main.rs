@@ -2,6 +2,7 @@
 
 mod args;
 mod catalog;
+mod codegen;
 mod command_line;
 mod connect;
 mod demo;
@@ -83,6 +84,7 @@ async fn perform(flags: Flags, show: &mut Show) -> Result<Exit, Problem> {
         Command::Upload(flags) => upload::upload(global, flags, show).await,
         Command::Models(flags) => catalog::models(global, flags, show).await,
         Command::Schema(flags) => schema::schema(global, flags, show).await,
+        Command::Codegen(flags) => codegen::codegen(global, flags, show).await,
         Command::Pricing(flags) => catalog::pricing(global, flags, show).await,
         Command::Queue(flags) => catalog::queue(global, flags, show).await,
         Command::Proxy(flags) => proxy::proxy(global, flags, show).await,

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use fal_client::typed::FromOutput;
 use fal_client::{
     Aftermath, Client, Error, Event, Handle, Input, Output, PlatformRetries, RetryBudgets,
     Subscribe, Subscription,
@@ -124,13 +125,13 @@ pub(crate) async fn submit(
 }
 
 /// Follows a job to its end and tells what happens.
-pub(crate) async fn follow(
-    mut job: Subscription,
+pub(crate) async fn follow<O: FromOutput>(
+    mut job: Subscription<O>,
     on_stop: OnStop,
     global: &Global,
     signals: &mut Signals,
     show: &mut Show,
-) -> Result<Output, Problem> {
+) -> Result<O, Problem> {
     let mut stopping = false;
     loop {
         tokio::select! {
@@ -318,8 +319,8 @@ fn connected(result: Option<Result<Output, Error>>, global: &Global) -> Result<O
 }
 
 /// Ctrl-C: the first asks for a cancel, the second is an error that ends the command.
-fn stop(
-    job: &mut Subscription,
+fn stop<O>(
+    job: &mut Subscription<O>,
     stopping: &mut bool,
     global: &Global,
     show: &mut Show,
@@ -338,7 +339,7 @@ fn stop(
     Ok(())
 }
 
-async fn ended(job: Subscription, global: &Global) -> Result<Output, Problem> {
+async fn ended<O: FromOutput>(job: Subscription<O>, global: &Global) -> Result<O, Problem> {
     job.await.map_err(|error: Error| Problem::of(error, global))
 }
 

@@ -1,5 +1,8 @@
 //! `schema`: what a model takes and gives.
 
+use std::path::Path;
+
+use fal_client::Client;
 use fal_protocol::schema::{Field, ModelSchema, Schema};
 use serde_json::Value;
 
@@ -18,16 +21,34 @@ pub(crate) async fn schema(
 ) -> Result<Exit, Problem> {
     let client = connect::open_client(global)?;
     let path = flags.schema.or_else(connect::schema_path);
+    let found = find(&client, &flags.endpoint, path.as_deref(), global, show).await?;
+    tell(&flags.endpoint, &found, show);
+    Ok(Exit::Ok)
+}
+
+/// A model's document, as text and read.
+pub(crate) struct Found {
+    pub(crate) document: String,
+    pub(crate) schema: ModelSchema,
+}
+
+/// Takes a document from a file or folder, else from the service.
+pub(crate) async fn find(
+    client: &Client,
+    endpoint: &str,
+    path: Option<&Path>,
+    global: &Global,
+    show: &mut Show,
+) -> Result<Found, Problem> {
     if let Some(path) = path {
-        let model = client.model(&flags.endpoint).at(path).await;
+        let model = client.model(endpoint).at(path).await;
         let model = model.map_err(|error| Problem::of(error, global))?;
-        tell(&flags.endpoint, model.document(), model.schema(), show);
-        return Ok(Exit::Ok);
+        let (document, schema) = (model.document().to_owned(), model.schema().clone());
+        return Ok(Found { document, schema });
     }
     show.doing("asking for the model's document");
-    let model = client.platform().model(&flags.endpoint, true).await;
+    let model = client.platform().model(endpoint, true).await;
     let model = model.map_err(|error| Problem::of(error, global))?;
-    let endpoint = flags.endpoint.as_str();
     let Some(model) = model else {
         return Err(Problem::new(Exit::Refused, format!("the service knows no model {endpoint}"))
             .with_hint("fal-cli models WORDS finds models"));
@@ -38,18 +59,17 @@ pub(crate) async fn schema(
         None => return Err(no_document(endpoint, "it sent none")),
     };
     let schema = document.schema().map_err(|error| no_document(endpoint, &error.to_string()))?;
-    tell(endpoint, document.as_str(), &schema, show);
-    Ok(Exit::Ok)
+    Ok(Found { document: document.as_str().to_owned(), schema })
 }
 
 fn no_document(endpoint: &str, why: &str) -> Problem {
     Problem::new(Exit::Failed, format!("the service has no document of {endpoint}: {why}"))
 }
 
-fn tell(endpoint: &str, document: &str, schema: &ModelSchema, show: &mut Show) {
+fn tell(endpoint: &str, found: &Found, show: &mut Show) {
     let line = show.new_line("result").with("endpoint_id", endpoint);
-    let line = line.raw("document", &json::compact(document));
-    show.answer(line, &explain(endpoint, schema), document);
+    let line = line.raw("document", &json::compact(&found.document));
+    show.answer(line, &explain(endpoint, &found.schema), &found.document);
 }
 
 /// The document in words.

@@ -1,9 +1,11 @@
 //! `models`, `schema`, `pricing` and `queue`, against the mock.
 
-use fal_mock::MockFal;
-use serde_json::Value;
+use std::fs;
 
-use crate::support::{Said, fal_cli};
+use fal_mock::MockFal;
+use serde_json::{Value, json};
+
+use crate::support::{Folder, Said, fal_cli};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn models_are_found_without_a_key() {
@@ -45,6 +47,48 @@ async fn a_schema_is_shown_without_a_key() {
     let said = Said::of(fal_cli(&mock.url()).args(["schema", "acme/nobody"])).expect(4);
     assert!(said.stderr.contains("fal-cli models"), "{}", said.stderr);
     Said::of(fal_cli(&mock.url()).args(["schema", "no slash"])).expect(2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn code_is_written_from_documents_of_the_service_and_of_the_disk() {
+    let mock = MockFal::builder().instant().start().await.unwrap();
+    let folder = Folder::new();
+    let codegen = |args: &[&str]| {
+        let mut command = fal_cli(&mock.url());
+        command.arg("codegen").args(args).current_dir(folder.path()).env_remove("FAL_KEY");
+        Said::of(&mut command)
+    };
+    let ids = ["fal-ai/flux/schnell", "fal-ai/any-llm"];
+    let line = codegen(&[ids[0], ids[1], "--out", "fal.rs"]).expect(0).last("result");
+    assert_eq!(line["types"], json!(["AnyLlm", "FluxSchnell"]));
+    assert_eq!((&line["path"], &line["written"]), (&json!("fal.rs"), &json!(true)));
+    let code = fs::read_to_string(folder.path().join("fal.rs")).unwrap();
+    assert!(code.contains("pub fn new(prompt: impl Into<String>) -> Self"), "{code}");
+    let again = codegen(&[ids[1], ids[0], "--out", "fal.rs"]).expect(0).last("result");
+    assert_eq!(again["written"], false);
+    codegen(&[ids[0], ids[1], "--out", "fal.rs", "--check"]).expect(0);
+    let stale = codegen(&[ids[0], "--out", "fal.rs", "--check"]).expect(1);
+    assert!(stale.stderr.contains("fal.rs is not what the documents say"), "{}", stale.stderr);
+    assert_eq!(fs::read_to_string(folder.path().join("fal.rs")).unwrap(), code);
+
+    let document = Said::of(fal_cli(&mock.url()).args(["schema", "-r", ids[0]])).expect(0).stdout;
+    fs::write(folder.path().join("one.json"), document).unwrap();
+    let alone = codegen(&["-r", ids[0]]).expect(0).stdout;
+    for args in [
+        &["-r", "--schema", "one.json"][..],
+        &["-r", "--schema", "one.json", ids[0]],
+        &["-r", "--schema", "."],
+    ] {
+        assert_eq!(codegen(args).expect(0).stdout, alone, "{args:?}");
+    }
+    let bare = codegen(&["-r", "--no-descriptions", ids[0]]).expect(0).stdout;
+    assert!(alone.contains("What to make.") && !bare.contains("What to make."));
+
+    codegen(&[]).expect(2);
+    codegen(&["no slash"]).expect(2);
+    codegen(&["acme/nobody"]).expect(4);
+    codegen(&["--schema", "nowhere.json"]).expect(10);
+    codegen(&[ids[0], "--check"]).expect(2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -56,7 +56,7 @@ fn help_teaches_without_colours() {
     for part in ["Examples:", "FAL_KEY", "HANDLE", "Exit codes", "JSON lines"] {
         assert!(long.stdout.contains(part), "{part}");
     }
-    for command in ["demo", "run", "submit", "status", "result", "cancel", "upload"] {
+    for command in ["demo", "run", "submit", "status", "result", "cancel", "upload", "codegen"] {
         let said = Said::of(fal_cli("").args([command, "--help"])).expect(0);
         assert!(said.stdout.contains("--base-url") && !said.stdout.contains("--key"));
         assert!(long.stdout.contains(&format!("\n  {command} ")), "{command}");
