@@ -29,6 +29,8 @@ fn main() -> ExitCode {
         ["bench", "upload", mib] => bench("upload", &["--", mib]),
         ["dist"] => dist::dist(None),
         ["dist", target] if !target.starts_with('-') => dist::dist(Some(target)),
+        ["codegen-all"] => codegen_all(&[]),
+        ["codegen-all", "--clippy"] => codegen_all(&["--", "--clippy"]),
         ["setup"] => setup::setup(Missing::Fatal),
         [] | ["help" | "--help" | "-h"] => {
             eprint!("{HELP}");
@@ -72,6 +74,12 @@ fn bench_mock() -> Outcome {
     command::run(command::cargo(&arguments).env("FAL_MOCK_BIN", program))
 }
 
+/// Generates, compiles and plays the types of every document that is there.
+fn codegen_all(more: &[&str]) -> Outcome {
+    let arguments = ["run", "--quiet", "--package", "fal-codegen-check", "--bin", "codegen-all"];
+    command::run(&mut command::cargo(&[&arguments, more].concat()))
+}
+
 /// How a task ends: well, or with what to tell the person who ran it.
 type Outcome = Result<(), String>;
 
@@ -91,5 +99,7 @@ usage: cargo xtask TASK
           inputs validated per second beside the crate jsonschema
   dist [TARGET]
           the stripped program, manual pages, completions, a wheel and packages for npm, in target/dist
+  codegen-all [--clippy]
+          types of every model document that is there: generated, compiled, and their examples played
   setup   installs the pinned packages of the tests with official clients
 ";

@@ -41,7 +41,7 @@ impl<'a> Emitter<'a> {
         _ = write!(
             code,
             "{docs}#[rustfmt::skip]\n\
-             #[allow(dead_code, unreachable_pub, reason = \"no program uses all of a model\")]\n\
+             #[allow(dead_code, unreachable_pub, reason = {UNUSED:?})]\n\
              #[allow({LINTS}, reason = \"names and sizes are the model's\")]\n\
              pub mod {} {{\nuse {client}::typed::*;\n",
             self.endpoint.module,
@@ -299,6 +299,9 @@ fn separated(variant: &str, separator: char) -> String {
     }
     text
 }
+
+/// Why code that nobody uses is there.
+pub(crate) const UNUSED: &str = "no program uses all of a model";
 
 /// What clippy would have named or cut otherwise.
 const LINTS: &str = "clippy::enum_variant_names, clippy::large_enum_variant, clippy::should_implement_trait, \

@@ -157,7 +157,7 @@ impl Generator {
             let type_name = types.give([type_name.clone(), format!("{owner}{type_name}")]);
             let endpoint = shape::endpoint(model, id, names::escaped(&module), type_name);
             let input = &endpoint.items[endpoint.input].name;
-            uses.push(format!("pub use {}::{input};", endpoint.module));
+            uses.push(format!("{}::{input}", endpoint.module));
             let text = formatted(&Emitter::new(&self.options, &endpoint).module())?;
             endpoints.push(Generated {
                 id: id.clone(),
@@ -168,12 +168,11 @@ impl Generator {
             });
             code.push(text);
         }
-        // In the order in which rustfmt sorts them.
-        uses.sort();
-        for line in uses {
-            body.push_str(&line);
-            body.push('\n');
-        }
+        body.push_str(&formatted(&format!(
+            "#[rustfmt::skip] #[allow(unreachable_pub, unused_imports, reason = {:?})] pub use self::{{{}}};",
+            emit::UNUSED,
+            uses.join(", ")
+        ))?);
         for text in code {
             body.push('\n');
             body.push_str(&text);

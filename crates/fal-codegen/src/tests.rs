@@ -126,6 +126,7 @@ fn enums_are_open_and_unions_are_enums() {
             "fill_url": { "anyOf": [{ "type": "array", "items": { "type": "string" } }, { "type": "string" }] },
             "voice": { "anyOf": [{ "type": "string" }, texts(&["Ann"])] },
             "duration": { "type": "integer", "enum": [5, 10] },
+            "point": { "anyOf": [{ "type": "array", "items": { "type": "number" } }, { "type": "object" }] },
             "one": { "anyOf": [{ "type": "integer" }, { "type": "number" }] },
         }),
         &[],
@@ -144,6 +145,7 @@ fn enums_are_open_and_unions_are_enums() {
              /// Anything else. #[serde(untagged)] Other(Value), }",
             "pub enum Voice { /// `Ann`. Ann, /// Any other text. #[serde(untagged)] Other(String), }",
             "limits::one_of(\"duration\", &self.duration, &[5.0, 10.0])?;",
+            "List(Vec<f64>), /// Anything else. #[serde(untagged)] Other(Value), }",
             "one: Option<f64>,",
         ],
     );

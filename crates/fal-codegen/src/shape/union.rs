@@ -92,14 +92,13 @@ impl Parts {
         if self.types.contains(&Ty::Float) {
             self.types.retain(|ty| *ty != Ty::Int);
         }
-        if self.types.contains(&Ty::Json) {
-            self.types.retain(|ty| *ty != Ty::Json);
-            if self.types.is_empty() && text.is_none() && self.texts.is_empty() {
-                return Union::One(Ty::Json);
-            }
-        }
+        // Where one of the alternatives is anything, `Other` is.
+        let is_open = self.types.contains(&Ty::Json);
+        self.types.retain(|ty| *ty != Ty::Json);
         let is_texts_only = self.types.is_empty();
         match (&text, &self.types[..], self.texts.is_empty()) {
+            (None, [], true) => return Union::One(Ty::Json),
+            _ if is_open => {}
             (Some(text), [], true) => return Union::One(text.clone()),
             (None, [ty], true) => return Union::One(ty.clone()),
             _ => {}
@@ -119,7 +118,7 @@ impl Parts {
         }
         let rest = match text {
             // With named texts, `Other` is any text.
-            Some(_) if !texts.is_empty() => Ty::Text,
+            Some(_) if !texts.is_empty() && !is_open => Ty::Text,
             Some(text) => {
                 let name = if text == Ty::Upload { "Url" } else { "Text" };
                 let at = holders.iter().position(|(_, ty)| order(ty, builder) > TEXT_ORDER);
@@ -127,7 +126,7 @@ impl Parts {
                 holders.insert(at, (scope.give([name.to_owned()]), text));
                 Ty::Json
             }
-            None if !texts.is_empty() => Ty::Text,
+            None if !texts.is_empty() && !is_open => Ty::Text,
             None => Ty::Json,
         };
         debug_assert!(!is_texts_only || rest == Ty::Text || !holders.is_empty());
