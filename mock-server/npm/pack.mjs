@@ -38,14 +38,39 @@ try {
     files: [file],
   };
   fs.writeFileSync(path.join(work, "package.json"), `${JSON.stringify(own, null, 2)}\n`);
+  const whole = path.join(work, "main");
+  fs.cpSync(main, whole, { recursive: true });
+  writeTypes(whole);
   fs.mkdirSync(folder, { recursive: true });
   const npm = process.platform === "win32" ? "npm.cmd" : "npm";
   const options = { cwd: folder, stdio: ["ignore", "inherit", "inherit"], shell: process.platform === "win32" };
-  for (const source of [work, main]) {
+  for (const source of [work, whole]) {
     execFileSync(npm, ["pack", "--silent", "--offline", path.resolve(source)], options);
   }
 } finally {
   fs.rmSync(work, { recursive: true, force: true });
+}
+
+/** Declarations for TypeScript, made of the comments in the source. */
+function writeTypes(folder) {
+  const tools = path.join(import.meta.dirname, "../../target/ci-tools/js/node_modules");
+  const compiler = path.join(tools, "typescript/bin/tsc");
+  if (!fs.existsSync(compiler)) {
+    console.error("skipped: there are no declarations for TypeScript without its compiler: run `cargo xtask setup`");
+    return;
+  }
+  // It finds the types of Node.js and Vitest above the file.
+  const source = fs.mkdtempSync(path.join(tools, "../types-"));
+  try {
+    fs.copyFileSync(path.join(folder, "testing.cjs"), path.join(source, "testing.cjs"));
+    const options = ["--strict", "--checkJs", "--declaration", "--emitDeclarationOnly", "--module", "nodenext", "--skipLibCheck"];
+    execFileSync(process.execPath, [compiler, ...options, "--target", "es2022", "--outDir", folder, "testing.cjs"], {
+      cwd: source,
+      stdio: "inherit",
+    });
+  } finally {
+    fs.rmSync(source, { recursive: true, force: true });
+  }
 }
 
 /** A program with a loader runs with that C library only; a static one with each. */

@@ -44,10 +44,8 @@ const path = require("node:path");
  * @property {boolean} [instant] Jobs complete while they are being submitted.
  *
  * @typedef {object} Hooks Those of the program that runs the tests.
- * @property {(hook: (context?: any) => any) => unknown} beforeEach
- * @property {(hook: (context?: any) => any) => unknown} afterEach
- * @property {(hook: () => any) => unknown} [afterAll]
- * @property {(hook: () => any) => unknown} [after] The same in `node:test`.
+ * @property {(hook: (...context: any[]) => any) => unknown} beforeEach
+ * @property {(hook: (...context: any[]) => any) => unknown} afterEach
  */
 
 /** No mock could be started or reached, or it refused what was asked; the text says what to do. */
@@ -423,10 +421,20 @@ class Fal {
     return (await this.call("GET", "verify")).unmet;
   }
 
-  /** Fails unless all has happened that the scenario expects. Done at the end of each test. @returns {Promise<void>} */
-  async verify() {
-    const unmet = await this.unmet();
-    if (unmet.length) throw new Error(["the scenario expects otherwise:", ...unmet].join("\n  "));
+  /**
+   * Fails unless these requests have come, as often as they say, and in this order:
+   *
+   *     await fal.verify({ requests: [{ operation: "submit", count: 1 }], order: ["submit", "result"] });
+   *
+   * Both are as below `expect` in a scenario. Without them it is all that the scenario expects, which is asked at the end of
+   * each test that plays one.
+   *
+   * @param {{ requests?: Record<string, unknown>[], order?: (string | Record<string, unknown>)[] }} [expect]
+   * @returns {Promise<void>}
+   */
+  async verify(expect) {
+    const unmet = expect ? (await this.call("POST", "verify", { body: expect })).unmet : await this.unmet();
+    if (unmet.length) throw new Error(["not as expected:", ...unmet].join("\n  "));
   }
 
   /** What has happened here, for a person. @returns {Promise<string>} */
@@ -440,7 +448,7 @@ class Fal {
     for (const one of jobs.reverse()) {
       lines.push(`job ${one.request_id} ${one.endpoint} ${one.state}${one.error ? `: ${one.error}` : ""}`);
     }
-    if (this.hasScenario) lines.push(...(await this.unmet()).map((one) => `expected otherwise: ${one}`));
+    if (this.hasScenario) lines.push(...(await this.unmet()).map((one) => `not as expected: ${one}`));
     return lines.join("\n");
   }
 
@@ -498,13 +506,14 @@ function useFal(settings, hooks = /** @type {any} */ (globalThis)) {
   let world;
   /** @type {string | undefined} */
   let before;
-  hooks.beforeEach(async (context) => {
+  // Without a named parameter: in Jest that would be a callback to wait for.
+  hooks.beforeEach(async (...[context]) => {
     const name = context?.task?.name ?? context?.name ?? /** @type {any} */ (globalThis).expect?.getState?.().currentTestName;
     world = await (await sharedMock()).tenant(name, settings);
     before = process.env.FAL_KEY;
     process.env.FAL_KEY = world.key;
   });
-  hooks.afterEach(async (context) => {
+  hooks.afterEach(async (...[context]) => {
     const ended = world;
     world = undefined;
     if (before === undefined) delete process.env.FAL_KEY;

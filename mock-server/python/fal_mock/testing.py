@@ -329,9 +329,19 @@ class Fal:
         """What the scenario expects and has not happened, one sentence each."""
         return self.call("GET", "verify")["unmet"]
 
-    def verify(self) -> None:
-        """Fails unless all has happened that the scenario expects. Fixture ``fal`` does so at the end of a test."""
-        unmet = self.unmet()
+    def verify(self, *requests: Mapping[str, Json], order: Sequence[Json] = ()) -> None:
+        """Fails unless these requests have come, as often as they say, and in this order::
+
+            fal.verify({"operation": "submit", "count": 1}, order=["submit", "result"])
+
+        Both are as below ``expect`` in a scenario: ``operation``, ``endpoint``, ``headers``, ``input``, ``status`` and
+        ``count``, which is a number or ``{"min": 1, "max": 3}``. Without arguments it is all that the scenario expects;
+        fixture ``fal`` asks that at the end of a test.
+        """
+        if requests or order:
+            unmet = self.call("POST", "verify", {"requests": list(requests), "order": list(order)})["unmet"]
+        else:
+            unmet = self.unmet()
         if unmet:
             raise AssertionError(_verdict(unmet))
 
@@ -384,7 +394,7 @@ class Fal:
             why = f": {one['error']}" if one["error"] else ""
             lines.append(f"job {one['request_id']} {one['endpoint']} {one['state']}{why}")
         if self.has_scenario:
-            lines.extend(f"expected otherwise: {one}" for one in self.unmet())
+            lines.extend(f"not as expected: {one}" for one in self.unmet())
         return "\n".join(lines)
 
 
@@ -411,7 +421,7 @@ def find_binary() -> Path:
 
 
 def _verdict(unmet: Sequence[str]) -> str:
-    return "\n".join(["the scenario expects otherwise:", *(f"  {one}" for one in unmet)])
+    return "\n".join(["not as expected:", *(f"  {one}" for one in unmet)])
 
 
 def _duration(value: Duration) -> str:

@@ -32,7 +32,11 @@ fn npm_packages_install_and_run() {
     if !has("npm") {
         return;
     }
-    let folder = Folder::new("npm");
+    // Below the packages of `cargo xtask setup`, where the compiler of TypeScript finds what it needs.
+    let tools = workspace().join("target/ci-tools/js");
+    fs::create_dir_all(&tools).expect("there is room");
+    let tools = fs::canonicalize(tools).expect("it is there");
+    let folder = Folder(tools.join(format!("npm-{}", std::process::id())));
     let project = folder.0.join("project");
     fs::create_dir_all(&project).expect("there is room");
     let packed = folder.0.join("packed");
@@ -72,7 +76,42 @@ fn npm_packages_install_and_run() {
     node.args(["--eval", source]).current_dir(&project).env_remove("FAL_MOCK_URL");
     let said = well(&node.env_remove("FAL_MOCK_BIN").output().expect("node runs"));
     assert_eq!(said, "200 1\n");
+
+    let compiler = tools.join("node_modules/typescript/bin/tsc");
+    if !compiler.exists() {
+        assert!(std::env::var("CI").is_err(), "run `cargo xtask setup`");
+        eprintln!("skipped: {} is not there: run `cargo xtask setup`", compiler.display());
+        return;
+    }
+    let types = |line: &str| {
+        let source = format!("{TYPED}{line}\n");
+        fs::write(project.join("typed.test.mts"), source).expect("there is room");
+        let mut node = Command::new("node");
+        node.arg(&compiler).args(["--noEmit", "--strict", "--module", "nodenext"]);
+        node.args(["--target", "es2022", "--skipLibCheck", "typed.test.mts"]);
+        node.current_dir(&project).output().expect("node runs")
+    };
+    well(&types(""));
+    let output = types("withFal(base, { clock: 7 });");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("'number' is not assignable"));
 }
+
+/// A test in TypeScript.
+const TYPED: &str = r#"
+import { createFalClient } from "@fal-ai/client";
+import { Mock, useFal, withFal, type Fal } from "fal-mock/testing";
+import { expect, test as base } from "vitest";
+
+const test = withFal(base, { clock: "virtual", run_time: "2h", scenario: new URL("file:///x.yaml") });
+test("typed", async ({ fal }) => {
+  createFalClient(fal.config());
+  const id: string = fal.key;
+  await fal.runUntil({ job: id });
+  expect((await fal.now()).getTime()).toBeGreaterThan(0);
+});
+const later: Fal = useFal();
+export const world: Promise<Fal> = Mock.start({ args: ["--strict"] }).then((mock) => mock.tenant(later.name));
+"#;
 
 #[test]
 fn a_wheel_needs_a_program() {

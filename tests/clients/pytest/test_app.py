@@ -164,6 +164,18 @@ def test_the_ledger_finds_the_twin(fal):
     assert twin["twin_of"] == 1 and twin["endpoint"] == FLUX
 
 
+def test_what_came_is_verified(fal):
+    app.draw("a cat")
+    fal.verify({"operation": "submit", "count": 1, "input": {"/prompt": "a cat"}}, order=["submit", "status", "result"])
+    fal.verify({"operation": "cancel", "count": 0})
+    with pytest.raises(AssertionError, match="operation submit: wanted at least 2, got 1"):
+        fal.verify({"operation": "submit", "count": {"min": 2}})
+    with pytest.raises(AssertionError, match="order: step 2 never came"):
+        fal.verify(order=["result", "submit"])
+    with pytest.raises(fal_mock.testing.MockError, match="submti"):
+        fal.verify({"operation": "submti"})
+
+
 def test_an_upload_arrives(fal, tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("thirteen byte")

@@ -96,6 +96,13 @@ describe.concurrent("worlds", () => {
     expect((await fal.ledger({ twins: true })).last).toMatchObject([{ number: 3, twin_of: 1 }]);
   });
 
+  test("what came is verified", async ({ fal, expect }) => {
+    await createFalClient(fal.config()).subscribe(FLUX, { input: { prompt: "a cat" } });
+    await fal.verify({ requests: [{ operation: "submit", count: 1 }], order: ["submit", "result"] });
+    const twice = fal.verify({ requests: [{ operation: "submit", count: 2 }] });
+    await expect(twice).rejects.toThrow("operation submit: wanted 2, got 1");
+  });
+
   test("an upload arrives", async ({ fal, expect }) => {
     const url = await createFalClient(fal.config()).storage.upload(new Blob(["thirteen byte"]));
     expect(await (await fetch(url)).text()).toBe("thirteen byte");
