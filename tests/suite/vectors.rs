@@ -5,6 +5,7 @@ mod errors;
 mod msgpack;
 mod platform;
 mod proxy;
+pub(crate) mod schema;
 mod sse;
 mod webhook;
 mod workflow;
@@ -68,6 +69,7 @@ fn runner(area: &str) -> Run {
         "msgpack" => msgpack::run,
         "platform" => platform::run,
         "proxy" => proxy::run,
+        "schema" => schema::run,
         "sse" => sse::run,
         "webhook" => webhook::run,
         "workflow" => workflow::run,

@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         ["dist", target] if !target.starts_with('-') => dist::dist(Some(target)),
         ["codegen-all"] => codegen_all(&[]),
         ["codegen-all", "--clippy"] => codegen_all(&["--", "--clippy"]),
+        ["validation"] => validation(),
         ["setup"] => setup::setup(Missing::Fatal),
         [] | ["help" | "--help" | "-h"] => {
             eprint!("{HELP}");
@@ -80,6 +81,22 @@ fn codegen_all(more: &[&str]) -> Outcome {
     command::run(&mut command::cargo(&[&arguments, more].concat()))
 }
 
+/// Compares validation with pydantic over the whole corpus, where a plain test takes a sample.
+fn validation() -> Outcome {
+    setup::setup(Missing::Fatal)?;
+    let arguments = [
+        "test",
+        "--package",
+        "fal-conformance",
+        "--test",
+        "suite",
+        "schema::",
+        "--",
+        "--nocapture",
+    ];
+    command::run(command::cargo(&arguments).env("FAL_VALIDATION", "all"))
+}
+
 /// How a task ends: well, or with what to tell the person who ran it.
 type Outcome = Result<(), String>;
 
@@ -101,5 +118,7 @@ usage: cargo xtask TASK
           the stripped program, manual pages, completions, a wheel and packages for npm, in target/dist
   codegen-all [--clippy]
           types of every model document that is there: generated, compiled, and their examples played
+  validation
+          our validation beside jsonschema, and beside pydantic over the whole corpus
   setup   installs the pinned packages of the tests with official clients
 ";

@@ -65,6 +65,18 @@ fn value_of(schema: Schema<'_>, name: &str, depth: usize) -> Value {
     if let Some(one) = inner.alternatives().find(is_more) {
         return value_of(one, name, depth + 1);
     }
+    let usual = [
+        json!(1),
+        json!("9f8c2a36-58f1-4f8e-9d0a-0c1d2e3f4a5b"),
+        json!("https://example.com/a.png"),
+    ];
+    let is_usual = |value: &&Value| {
+        let is_special = inner.format().is_some() || inner.types() == Types::INTEGER;
+        is_special && schema.accepts(value, Mode::Strict) && schema.accepts(value, Mode::AsFal)
+    };
+    if let Some(usual) = usual.iter().find(is_usual) {
+        return usual.clone();
+    }
     let types = inner.types();
     let bounds = inner.bounds();
     let low = bounds.minimum.or_else(|| Some(json!(bounds.above?.as_f64()? + 1.0)));

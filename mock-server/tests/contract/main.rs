@@ -8,6 +8,8 @@ mod events;
 mod exchanges;
 mod exec;
 mod faults;
+#[path = "../../../tests/suite/schema/figures.rs"]
+mod figures;
 mod helpers;
 mod inputs;
 mod media;

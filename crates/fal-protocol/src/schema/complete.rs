@@ -2,9 +2,11 @@
 
 use serde_json::{Map, Value};
 
-use super::model::{FieldRule, ModelSchema, NodeId, Types};
+use super::model::{ModelSchema, NodeId, Types};
 use super::number::{Num, bool_of_num, bool_of_text, float_of_text, int_of_text};
-use super::validate::{DEPTH_MAX, FILE_URL_STARTS, Mode, WORK_MAX};
+use super::read::file_address;
+use super::rules::FieldRule;
+use super::validate::{DEPTH_MAX, Mode, WORK_MAX};
 
 impl ModelSchema {
     /// The input with the defaults of the fields that it lacks, in the order of the fields, and with the
@@ -16,6 +18,11 @@ impl ModelSchema {
     #[must_use]
     pub fn complete(&self, input: &Value) -> Value {
         Completer { model: self, work: WORK_MAX / COMPLETE_VISITS }.value(self.input, input, 0)
+    }
+
+    /// One value with the coercions done.
+    pub(super) fn coerced(&self, id: NodeId, value: &Value) -> Value {
+        Completer { model: self, work: WORK_MAX / COMPLETE_VISITS }.value(id, value, 0)
     }
 }
 
@@ -108,10 +115,11 @@ impl Completer<'_> {
         let node = self.model.node(id);
         let is_file = node.object.as_ref().is_some_and(|object| object.is_file);
         let number = match node.types {
-            Types::NUMBER => float_of_text(text),
-            Types::INTEGER => int_of_text(text),
+            // What JSON cannot hold stays a text.
+            Types::NUMBER => float_of_text(text).filter(|num| num.as_f64().is_finite()),
+            Types::INTEGER => int_of_text(text).ok(),
             Types::BOOLEAN => return bool_of_text(text).map_or_else(|| text.into(), Value::from),
-            Types::OBJECT if is_file && FILE_URL_STARTS.iter().any(|s| text.starts_with(s)) => {
+            Types::OBJECT if is_file && file_address(text).is_ok() => {
                 return Value::Object(Map::from_iter([("url".to_owned(), text.into())]));
             }
             _ => None,
@@ -123,7 +131,7 @@ impl Completer<'_> {
 fn number_of(types: Types, num: Num, value: &Value) -> Value {
     match types {
         Types::INTEGER => num.to_integer().map_or_else(|| value.clone(), Num::to_value),
-        Types::BOOLEAN => bool_of_num(num).map_or_else(|| value.clone(), Value::from),
+        Types::BOOLEAN => bool_of_num(num).map_or_else(|_| value.clone(), Value::from),
         _ => value.clone(),
     }
 }

@@ -45,7 +45,7 @@ pub enum DefectKind {
         /// The keyword.
         keyword: &'static str,
     },
-    /// A keyword that means nothing in a schema, such as pydantic's `ge` written by hand; ignored.
+    /// A keyword that means nothing in a schema, such as pydantic's `ge` where no union is; ignored.
     Stray {
         /// The keyword.
         keyword: &'static str,

@@ -39,6 +39,11 @@
 mod accepts;
 mod complete;
 mod defect;
+mod explain;
+mod finish;
+mod fit;
+mod format;
+mod keywords;
 mod model;
 mod nearest;
 mod number;
@@ -46,7 +51,9 @@ mod parse;
 mod path;
 mod pattern;
 mod problem;
+mod read;
 mod review;
+mod rules;
 #[cfg(test)]
 mod tests;
 mod validate;

@@ -5,8 +5,10 @@ use std::fmt;
 use serde_json::Value;
 
 use super::defect::Defect;
-use super::number::{Num, order};
-use super::pattern::Pattern;
+use super::number::Num;
+use super::rules::{
+    ArrayRules, Choices, FieldRule, NumberRules, ObjectRules, RestRule, StringRules, Union,
+};
 
 /// What one endpoint takes and gives.
 ///
@@ -79,6 +81,16 @@ impl ModelSchema {
 
     pub(super) fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id.0 as usize]
+    }
+
+    /// The node, or the one that it stands for if it says nothing but that.
+    #[inline]
+    pub(super) fn followed(&self, id: NodeId) -> &Node {
+        let node = self.node(id);
+        match node.alias {
+            Some(id) => self.node(id),
+            None => node,
+        }
     }
 
     /// As [`text`](Self::text), without finding out whether characters begin and end there.
@@ -208,7 +220,7 @@ impl<'a> Schema<'a> {
         *steps -= 1;
         let mut of = |id: &NodeId| Self { id: *id, ..self }.admits_null(steps);
         node.types.has(Types::NULL)
-            && node.choices.as_ref().is_none_or(|choices| choices.holds(&Value::Null))
+            && node.choices.as_ref().is_none_or(|choices| choices.holds(&Value::Null, false))
             && node.reference.as_ref().is_none_or(&mut of)
             && node.union.as_ref().is_none_or(|union| {
                 union.all_of.iter().all(&mut of)
@@ -290,15 +302,12 @@ impl<'a> Schema<'a> {
     /// The limits of a number.
     #[must_use]
     pub fn bounds(self) -> NumberBounds {
-        let Some(rules) = &self.node().number else { return NumberBounds::default() };
-        let value = |num: Option<Num>| num.map(Num::to_value);
-        NumberBounds {
-            minimum: value(rules.minimum),
-            maximum: value(rules.maximum),
-            above: value(rules.above),
-            below: value(rules.below),
-            multiple_of: value(rules.multiple_of),
-        }
+        self.node().number.as_deref().map_or_else(NumberBounds::default, NumberBounds::of)
+    }
+
+    /// The limits of a whole union.
+    pub(super) fn limits(self) -> Option<NumberBounds> {
+        self.node().union.as_ref()?.limits.as_deref().map(NumberBounds::of)
     }
 
     pub(super) fn node(self) -> &'a Node {
@@ -360,6 +369,19 @@ pub struct NumberBounds {
     pub multiple_of: Option<Value>,
 }
 
+impl NumberBounds {
+    fn of(rules: &NumberRules) -> Self {
+        let value = |num: Option<Num>| num.map(Num::to_value);
+        Self {
+            minimum: value(rules.minimum),
+            maximum: value(rules.maximum),
+            above: value(rules.above),
+            below: value(rules.below),
+            multiple_of: value(rules.multiple_of),
+        }
+    }
+}
+
 /// How long or how many.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -400,6 +422,11 @@ impl Types {
         self.0 & other.0 == other.0
     }
 
+    /// What is in both sets.
+    pub(super) const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// Both sets together.
     #[must_use]
     pub const fn or(self, other: Self) -> Self {
@@ -426,6 +453,15 @@ pub(super) struct Text {
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) types: Types,
+    /// What fits whatever the mode: values of a kind about which nothing more is said. An integer is one here
+    /// only if its text has no fraction. Worked out when everything is loaded, as is the rest down to `alias`.
+    pub(super) free: Types,
+    /// Nothing but types and the rules of each type.
+    pub(super) is_plain: bool,
+    /// A list of texts, and nothing else.
+    pub(super) is_choice: bool,
+    /// What this is another name of: a reference without anything beside it.
+    pub(super) alias: Option<NodeId>,
     pub(super) is_nullable: bool,
     pub(super) reference: Option<NodeId>,
     pub(super) choices: Option<Box<Choices>>,
@@ -441,6 +477,10 @@ impl Node {
     pub(super) const fn anything() -> Self {
         Self {
             types: Types::ANY,
+            free: Types::NONE,
+            is_plain: false,
+            is_choice: false,
+            alias: None,
             is_nullable: false,
             reference: None,
             choices: None,
@@ -451,6 +491,13 @@ impl Node {
             union: None,
             notes: None,
         }
+    }
+
+    /// The values that it allows. Beside a union pydantic writes none, so there they are an author's note, which only
+    /// JSON Schema takes for a rule (inferred; there are published examples outside of such lists).
+    pub(super) fn choices(&self, is_lax: bool) -> Option<&Choices> {
+        let is_note = is_lax && self.union.as_ref().is_some_and(|union| !union.any_of.is_empty());
+        self.choices.as_deref().filter(|_| !is_note)
     }
 
     /// `{"type": "null"}`: the alternative that makes a union optional.
@@ -470,178 +517,8 @@ pub(super) struct Notes {
     pub(super) is_deprecated: bool,
 }
 
-#[derive(Clone, Debug)]
-pub(super) struct Choices {
-    pub(super) values: Box<[Value]>,
-    /// Positions in the order of the values; only for long lists, of which voices have over a thousand.
-    pub(super) sorted: Box<[u32]>,
-}
-
-impl Choices {
-    pub(super) fn new(values: Vec<Value>) -> Self {
-        let mut sorted = Vec::new();
-        if let Ok(count) = u32::try_from(values.len())
-            && values.len() > CHOICES_SCANNED_MAX
-        {
-            sorted.extend(0..count);
-            sorted.sort_by(|a, b| order(&values[*a as usize], &values[*b as usize]));
-        }
-        Self { values: values.into(), sorted: sorted.into() }
-    }
-
-    pub(super) fn holds(&self, value: &Value) -> bool {
-        if !self.sorted.is_empty() {
-            let found = self.sorted.binary_search_by(|at| order(&self.values[*at as usize], value));
-            return found.is_ok();
-        }
-        match value {
-            Value::String(text) => self.values.iter().any(|choice| choice.as_str() == Some(text)),
-            other => self.values.iter().any(|choice| order(choice, other).is_eq()),
-        }
-    }
-}
-
-#[derive(Clone, Debug, Default)]
-pub(super) struct NumberRules {
-    pub(super) minimum: Option<Num>,
-    pub(super) maximum: Option<Num>,
-    pub(super) above: Option<Num>,
-    pub(super) below: Option<Num>,
-    pub(super) multiple_of: Option<Num>,
-}
-
-#[derive(Clone, Debug, Default)]
-pub(super) struct StringRules {
-    pub(super) size: SizeBounds,
-    /// The text, and its matcher if it is understood.
-    pub(super) pattern: Option<(Text, Option<Pattern>)>,
-}
-
-#[derive(Clone, Debug, Default)]
-pub(super) struct ArrayRules {
-    pub(super) tuple: Box<[NodeId]>,
-    pub(super) items: Option<NodeId>,
-    pub(super) size: SizeBounds,
-    pub(super) is_unique: bool,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct ObjectRules {
-    /// In the order that fal shows them.
-    pub(super) fields: Box<[FieldRule]>,
-    /// The names of `fields`, in the order of their bytes.
-    pub(super) by_name: Box<[FieldName]>,
-    pub(super) required_count: u32,
-    /// Required, but not among the fields.
-    pub(super) required_elsewhere: Box<[Text]>,
-    pub(super) rest: RestRule,
-    /// The document says that other fields are taken, and not merely nothing about them.
-    pub(super) is_open: bool,
-    /// A file, in whose place the service also takes its bare URL.
-    pub(super) is_file: bool,
-}
-
-impl ObjectRules {
-    /// The rule for a field, searched from `cursor` on, which is moved behind it.
-    ///
-    /// Maps give their fields sorted, so a walk over one of them is a merge. If another crate asks
-    /// serde_json to keep insertion order, or the next one is far, the search is a binary one.
-    #[inline]
-    pub(super) fn field(
-        &self,
-        model: &ModelSchema,
-        name: &str,
-        cursor: &mut usize,
-    ) -> Option<&FieldRule> {
-        let start = name_start(name.as_bytes());
-        let order = |other: &FieldName| {
-            other
-                .start
-                .cmp(&start)
-                .then_with(|| model.bytes(self.fields[other.at as usize].name).cmp(name.as_bytes()))
-        };
-        let is_behind = cursor.checked_sub(1).is_some_and(|at| order(&self.by_name[at]).is_ge());
-        let from = if is_behind { 0 } else { *cursor };
-        let near = if is_behind { 0 } else { FIELDS_SCANNED_MAX };
-        let ahead = &self.by_name[from..];
-        let steps = ahead.iter().take(near).take_while(|other| order(other).is_lt()).count();
-        let steps = match steps == near {
-            true => {
-                near + ahead.get(near..).map_or(0, |far| far.partition_point(|o| order(o).is_lt()))
-            }
-            false => steps,
-        };
-        *cursor = from + steps.min(ahead.len());
-        let found = self.by_name.get(*cursor).filter(|other| order(other).is_eq())?;
-        *cursor += 1;
-        Some(&self.fields[found.at as usize])
-    }
-}
-
-/// A field's name as the search sees it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct FieldName {
-    /// The name's first bytes, which settle most comparisons.
-    start: u64,
-    /// The position in `fields`.
-    pub(super) at: u32,
-}
-
-impl FieldName {
-    pub(super) fn new(name: &str, at: u32) -> Self {
-        Self { start: name_start(name.as_bytes()), at }
-    }
-}
-
-/// The first eight bytes as a number that sorts like them; what is missing counts as zeros.
-#[inline]
-fn name_start(name: &[u8]) -> u64 {
-    match name.first_chunk() {
-        Some(start) => u64::from_be_bytes(*start),
-        None => {
-            let bytes = name.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
-            if name.is_empty() { 0 } else { bytes << (64 - 8 * name.len()) }
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct FieldRule {
-    pub(super) name: Text,
-    pub(super) node: NodeId,
-    pub(super) is_required: bool,
-    /// Null may stand for "not given" here, because the document lost what it allows.
-    pub(super) is_null_absent: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) enum RestRule {
-    Anything,
-    Nothing,
-    Each(NodeId),
-}
-
-#[derive(Clone, Debug, Default)]
-pub(super) struct Union {
-    pub(super) all_of: Box<[NodeId]>,
-    pub(super) any_of: Box<[NodeId]>,
-    pub(super) one_of: Box<[NodeId]>,
-}
-
-impl Union {
-    fn is_all_of_alone(&self) -> bool {
-        self.any_of.is_empty() && self.one_of.is_empty()
-    }
-}
-
 /// A chain of references longer than this is taken for a circle.
-const REFERENCES_MAX: usize = 32;
+pub(super) const REFERENCES_MAX: usize = 32;
 
 /// Schemas looked at to find out whether null is allowed; circles of unions end here.
 const NULL_STEPS_MAX: usize = 256;
-
-/// Fields passed over one by one before the search becomes a binary one.
-const FIELDS_SCANNED_MAX: usize = 16;
-
-/// Lists of choices up to this length are searched one by one.
-const CHOICES_SCANNED_MAX: usize = 12;

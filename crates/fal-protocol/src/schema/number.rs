@@ -62,7 +62,7 @@ impl Num {
                 match common_digits(self.as_f64(), divisor.as_f64()) {
                     Some((value, divisor)) => divisor != 0 && value % divisor == 0,
                     // Too far apart for exact digits, and for anybody to care.
-                    None => self.is_nearly_multiple_of(divisor),
+                    None => is_roughly_multiple(self.as_f64(), divisor.as_f64()),
                 }
             }
             (_, Self::Int(0)) => false,
@@ -70,17 +70,15 @@ impl Num {
         }
     }
 
-    /// The same, within a billionth of the number: so 0.15000000000000002 is a multiple of 0.05.
-    ///
-    /// The tolerance is pydantic's.
+    /// The same, within a billionth: so 0.15000000000000002 is a multiple of 0.05. The tolerance is pydantic's.
     pub(super) fn is_nearly_multiple_of(self, divisor: Self) -> bool {
         if !matches!((self, divisor), (Self::Float(_), _) | (_, Self::Float(_))) {
             return self.is_multiple_of(divisor);
         }
         let (value, divisor) = (self.as_f64(), divisor.as_f64());
-        let rest = (value % divisor).abs();
-        let tolerance = value.abs() / 1e9;
-        rest <= tolerance || (rest - divisor.abs()).abs() <= tolerance
+        let rest = value - (value / divisor).round() * divisor;
+        // What cannot be compared passes: infinity is a multiple of everything.
+        rest.is_nan() || rest.abs() <= 1e-9
     }
 
     pub(super) fn to_value(self) -> Value {
@@ -91,11 +89,10 @@ impl Num {
         }
     }
 
-    /// The integer that this number stands for, if it is one and fits.
+    /// The integer that this number stands for, if it is one and, written as a float, within `i64`.
     pub(super) fn to_integer(self) -> Option<Self> {
-        const LIMIT: f64 = 9_223_372_036_854_775_808.0;
         match self {
-            Self::Float(float) if float.fract() == 0.0 && float.abs() < LIMIT => {
+            Self::Float(float) if float.fract() == 0.0 && float.abs() < I64_END => {
                 Some(Self::Int(float as i64))
             }
             Self::Float(_) => None,
@@ -121,6 +118,11 @@ impl fmt::Display for Num {
             Self::Float(float) => float.fmt(f),
         }
     }
+}
+
+fn is_roughly_multiple(value: f64, divisor: f64) -> bool {
+    let (rest, tolerance) = ((value % divisor).abs(), value.abs() / 1e9);
+    rest <= tolerance || (rest - divisor.abs()).abs() <= tolerance
 }
 
 fn compare_float(float: f64, int: i128) -> Option<Ordering> {
@@ -149,36 +151,55 @@ fn common_digits(a: f64, b: f64) -> Option<(i128, i128)> {
     Some((digits(&a)?, digits(&b)?))
 }
 
+/// One more than `i64::MAX`.
+const I64_END: f64 = 9_223_372_036_854_775_808.0;
+
+/// The longest text that pydantic reads as an integer.
+const INT_TEXT_MAX: usize = 4300;
+
 /// As many digits as an `i128` always holds.
 const DECIMAL_DIGITS_MAX: usize = 38;
 
-/// An integer in text: spaces around, a sign, single underscores between digits, a fraction of zeros.
-pub(super) fn int_of_text(text: &str) -> Option<Num> {
-    let text = text.trim();
-    let whole = match text.split_once('.') {
-        Some((whole, zeros)) if zeros.bytes().all(|b| b == b'0') => whole,
-        Some(_) => return None,
-        None => text,
-    };
-    let digits = plain_digits(whole)?;
-    match digits.parse::<i64>() {
-        Ok(int) => Some(Num::Int(int)),
-        Err(_) => digits
-            .parse::<u64>()
-            .map(Num::Big)
-            .ok()
-            // Python's integers have no end; a double keeps the size, which is all that bounds need.
-            .or_else(|| digits.parse().ok().map(Num::Float)),
-    }
+/// Why a text is no integer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotInt {
+    Form,
+    Size,
 }
 
-/// A number in text, as Python's `float()` reads it, without `nan` and `inf`, which JSON cannot hold.
+/// An integer in text: spaces around, a sign, single underscores between digits, a fraction of zeros.
+pub(super) fn int_of_text(text: &str) -> Result<Num, NotInt> {
+    let text = text.trim();
+    if text.len() > INT_TEXT_MAX {
+        return Err(NotInt::Size);
+    }
+    let whole = match text.split_once('.') {
+        Some((whole, zeros)) if !zeros.is_empty() && zeros.bytes().all(|b| b == b'0') => whole,
+        Some(_) => return Err(NotInt::Form),
+        None => text,
+    };
+    let digits = plain_digits(whole).ok_or(NotInt::Form)?;
+    if let Ok(int) = digits.parse() {
+        return Ok(Num::Int(int));
+    }
+    if let Ok(big) = digits.parse() {
+        return Ok(Num::Big(big));
+    }
+    // Python's integers have no end; a double keeps the size, which is all that bounds need. It must not
+    // be rounded into the range that was just left.
+    let float: f64 = digits.parse().map_err(|_| NotInt::Form)?;
+    Ok(Num::Float(if float < 0.0 { float.min((i64::MIN as f64).next_down()) } else { float }))
+}
+
+/// A number in text, as pydantic reads it: spaces around, single underscores, and `inf` and `nan`, which JSON
+/// itself cannot hold.
 pub(super) fn float_of_text(text: &str) -> Option<Num> {
     let text = text.trim();
-    if !text.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b)) {
-        return None;
+    if !text.contains('_') {
+        return text.parse().ok().map(Num::Float);
     }
-    text.parse().ok().filter(|float: &f64| float.is_finite()).map(Num::Float)
+    let is_well_placed = !text.starts_with('_') && !text.ends_with('_') && !text.contains("__");
+    is_well_placed.then(|| text.replace('_', "").parse().ok().map(Num::Float)).flatten()
 }
 
 /// The words that pydantic takes for a truth value.
@@ -192,11 +213,20 @@ pub(super) fn bool_of_text(text: &str) -> Option<bool> {
     is_one_of(&["0", "false", "f", "no", "n", "off"]).then_some(false)
 }
 
-pub(super) fn bool_of_num(num: Num) -> Option<bool> {
-    match num.to_integer()? {
-        Num::Int(0) => Some(false),
-        Num::Int(1) => Some(true),
-        _ => None,
+/// Why a number is no truth value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotBool {
+    /// It has a fraction, or is too large for a look at it.
+    Type,
+    Value,
+}
+
+pub(super) fn bool_of_num(num: Num) -> Result<bool, NotBool> {
+    match num.to_integer() {
+        Some(Num::Int(0)) => Ok(false),
+        Some(Num::Int(1)) => Ok(true),
+        Some(Num::Int(_)) => Err(NotBool::Value),
+        _ => Err(NotBool::Type),
     }
 }
 

@@ -6,13 +6,14 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use super::defect::{Defect, DefectKind};
-use super::model::{
-    ArrayRules, Choices, Dialect, FieldName, FieldRule, ModelSchema, Node, NodeId, Notes,
-    NumberRules, ObjectRules, RestRule, SizeBounds, StringRules, Text, Types, Union,
+use super::finish::finish;
+use super::format::Format;
+use super::keywords::{
+    Keywords, ObjectKeywords, STRAY, UNCHECKED, size_of, static_name, tuple_in_object, types_of,
 };
-use super::number::Num;
+use super::model::{Dialect, ModelSchema, Node, NodeId, Text, Types};
 use super::pattern::Pattern;
-use super::validate::Mode;
+use super::rules::{Choices, FieldRule, NamedField, ObjectRules, QuickBounds, RestRule};
 use crate::error::excerpt;
 
 impl ModelSchema {
@@ -284,7 +285,13 @@ impl<'a> Loader<'a> {
         if node.is_null() && node.types == Types::NULL {
             self.dialect = Dialect::NullsStated;
         }
+        self.limits(&mut read);
+        read.number.quick = QuickBounds::of(&read.number);
         node.number = read.has_number.then(|| Box::new(read.number));
+        if let Some(Value::String(name)) = schema.get("format") {
+            read.string.format = Format::of(name, read.string.size);
+            read.has_string |= read.string.format.is_some();
+        }
         node.string = read.has_string.then(|| Box::new(read.string));
         node.array = read.has_array.then(|| Box::new(read.array));
         node.union = read.has_union.then(|| Box::new(read.union));
@@ -318,6 +325,7 @@ impl<'a> Loader<'a> {
             "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" | "multipleOf" => {
                 read.bound(keyword, value)
             }
+            "ge" | "le" => read.limit(keyword, value),
             "minLength" => read.string_size(|size| &mut size.min, size_of(value)),
             "maxLength" => read.string_size(|size| size.max.get_or_insert(0), size_of(value)),
             "pattern" => value.as_str().map(|text| self.pattern(read, text)),
@@ -403,6 +411,19 @@ impl<'a> Loader<'a> {
         }
     }
 
+    /// `ge` and `le` are what pydantic writes for the bounds of a union. Elsewhere they mean nothing.
+    fn limits(&mut self, read: &mut Keywords<'a>) {
+        if !read.union.any_of.is_empty() {
+            read.union.limits = read.limits.take();
+        }
+        let Some(limits) = read.limits.take() else { return };
+        for (keyword, bound) in [("ge", limits.minimum), ("le", limits.maximum)] {
+            if bound.is_some() {
+                self.note(DefectKind::Stray { keyword });
+            }
+        }
+    }
+
     fn choices(&mut self, node: &mut Node, values: &[Value]) {
         let mut trimmed: Vec<&str> =
             values.iter().filter_map(Value::as_str).map(str::trim).collect();
@@ -466,9 +487,9 @@ impl<'a> Loader<'a> {
         }
         let properties = read.properties.unwrap_or(&empty);
         self.sort_fields(&mut fields, read.order.as_deref());
-        let mut by_name: Vec<FieldName> =
-            (0..).zip(&fields).map(|(at, (name, _))| FieldName::new(name, at)).collect();
-        by_name.sort_unstable_by_key(|name| fields[name.at as usize].0);
+        let mut by_name: Vec<_> =
+            fields.iter().map(|(name, rule)| (*name, NamedField::new(name, rule))).collect();
+        by_name.sort_unstable_by_key(|(name, _)| *name);
         let mut elsewhere: Vec<&str> =
             read.required.iter().copied().filter(|name| !properties.contains_key(*name)).collect();
         elsewhere.sort_unstable();
@@ -487,7 +508,7 @@ impl<'a> Loader<'a> {
         let fields: Box<[FieldRule]> = fields.into_iter().map(|(_, rule)| rule).collect();
         let required = fields.iter().filter(|field| field.is_required).count();
         Some(Box::new(ObjectRules {
-            by_name: by_name.into(),
+            by_name: by_name.into_iter().map(|(_, field)| field).collect(),
             required_count: u32::try_from(required).expect("there are fewer fields than nodes"),
             required_elsewhere: elsewhere.iter().map(|name| self.append(name)).collect(),
             rest,
@@ -557,225 +578,6 @@ impl<'a> Loader<'a> {
         }
     }
 }
-
-/// The keywords of one schema, until all are read.
-#[derive(Default)]
-struct Keywords<'a> {
-    reference: Option<&'a str>,
-    number: NumberRules,
-    string: StringRules,
-    array: ArrayRules,
-    union: Union,
-    object: ObjectKeywords<'a>,
-    notes: Notes,
-    has_number: bool,
-    has_string: bool,
-    has_array: bool,
-    has_union: bool,
-    has_notes: bool,
-}
-
-#[derive(Default)]
-struct ObjectKeywords<'a> {
-    properties: Option<&'a Map<String, Value>>,
-    required: Vec<&'a str>,
-    order: Option<Vec<&'a str>>,
-    rest: Option<&'a Value>,
-}
-
-impl Keywords<'_> {
-    fn bound(&mut self, keyword: &str, value: &Value) -> Option<()> {
-        let Value::Number(number) = value else { return None };
-        let num = Num::of(number);
-        let rules = &mut self.number;
-        let bound = match keyword {
-            "minimum" => &mut rules.minimum,
-            "maximum" => &mut rules.maximum,
-            "exclusiveMinimum" => &mut rules.above,
-            "exclusiveMaximum" => &mut rules.below,
-            _ if num.as_f64() <= 0.0 => return None,
-            _ => &mut rules.multiple_of,
-        };
-        *bound = Some(num);
-        self.has_number = true;
-        Some(())
-    }
-
-    fn string_size(
-        &mut self,
-        of: impl Fn(&mut SizeBounds) -> &mut u64,
-        size: Option<u64>,
-    ) -> Option<()> {
-        *of(&mut self.string.size) = size?;
-        self.has_string = true;
-        Some(())
-    }
-
-    fn array_size(
-        &mut self,
-        of: impl Fn(&mut SizeBounds) -> &mut u64,
-        size: Option<u64>,
-    ) -> Option<()> {
-        *of(&mut self.array.size) = size?;
-        self.has_array = true;
-        Some(())
-    }
-}
-
-/// What needs the whole arena: circles, values that null may stand for, defaults and examples that do
-/// not fit.
-fn finish(model: &mut ModelSchema, places: &[(NodeId, Box<str>)]) {
-    for at in 0..model.nodes.len() {
-        if is_circle(&model.nodes, at) {
-            model.nodes[at].reference = Some(NodeId::ANYTHING);
-            if model.defects.len() < DEFECTS_MAX {
-                let target = model.nodes[at].notes.as_ref().and_then(|notes| notes.component);
-                let at = target.map_or("", |name| model.text(name)).into();
-                model.defects.push(Defect { at, kind: DefectKind::CyclicReference });
-            }
-        }
-    }
-    if model.dialect == Dialect::NullsFolded {
-        for at in 0..model.nodes.len() {
-            let Some(mut object) = model.nodes[at].object.take() else { continue };
-            for field in &mut object.fields {
-                let notes = model.nodes[field.node.0 as usize].notes.as_ref();
-                let default = notes.and_then(|notes| notes.default.as_ref());
-                field.is_null_absent = !field.is_required && default.is_none_or(Value::is_null);
-            }
-            model.nodes[at].object = Some(object);
-        }
-    }
-    let mut misfits = Vec::new();
-    for (id, at) in places {
-        let Some(notes) = &model.node(*id).notes else { continue };
-        // A null default says "none" in the older dialect, whatever the type.
-        let default = notes.default.as_ref().filter(|default| !default.is_null());
-        if default.is_some_and(|default| !model.fits(*id, default, Mode::Strict)) {
-            misfits.push(Defect { at: at.clone(), kind: DefectKind::DefaultMismatch });
-        }
-        for (index, example) in notes.examples.iter().enumerate() {
-            if !model.fits(*id, example, Mode::Strict) {
-                misfits
-                    .push(Defect { at: at.clone(), kind: DefectKind::ExampleMismatch { index } });
-            }
-        }
-    }
-    misfits.truncate(DEFECTS_MAX - model.defects.len());
-    model.defects.append(&mut misfits);
-    model.nodes.shrink_to_fit();
-    model.defects.shrink_to_fit();
-}
-
-/// Whether the references from here come back without meeting a schema.
-fn is_circle(nodes: &[Node], start: usize) -> bool {
-    let mut at = start;
-    for _ in 0..=SCHEMA_DEPTH_MAX {
-        match nodes[at].reference {
-            Some(next) if next.0 as usize == start => return true,
-            Some(next) => at = next.0 as usize,
-            None => return false,
-        }
-    }
-    false
-}
-
-fn types_of(value: &Value) -> Option<Types> {
-    match value {
-        Value::String(name) => type_of(name),
-        Value::Array(names) => names
-            .iter()
-            .try_fold(Types::NONE, |types, name| Some(types.or(type_of(name.as_str()?)?))),
-        _ => None,
-    }
-}
-
-fn type_of(name: &str) -> Option<Types> {
-    Some(match name {
-        "null" => Types::NULL,
-        "boolean" => Types::BOOLEAN,
-        "integer" => Types::INTEGER,
-        "number" => Types::NUMBER,
-        "string" => Types::STRING,
-        "array" => Types::ARRAY,
-        "object" => Types::OBJECT,
-        _ => return None,
-    })
-}
-
-/// A size is an integer, also when written `1.0`.
-fn size_of(value: &Value) -> Option<u64> {
-    value.as_u64().or_else(|| {
-        let float = value.as_f64().filter(|f| f.fract() == 0.0 && (0.0..1e15).contains(f))?;
-        Some(float as u64)
-    })
-}
-
-/// `{"0": …, "1": …}`: a list that went through a language in which lists are objects.
-fn tuple_in_object(value: &Value) -> Option<Vec<&Value>> {
-    let object = value.as_object().filter(|object| !object.is_empty())?;
-    (0..object.len()).map(|index| object.get(index.to_string().as_str())).collect()
-}
-
-fn static_name(keyword: &str) -> &'static str {
-    KNOWN.iter().find(|name| **name == keyword).copied().unwrap_or("keyword")
-}
-
-const KNOWN: [&str; 28] = [
-    "type",
-    "nullable",
-    "$ref",
-    "enum",
-    "minimum",
-    "maximum",
-    "exclusiveMinimum",
-    "exclusiveMaximum",
-    "multipleOf",
-    "minLength",
-    "maxLength",
-    "pattern",
-    "minItems",
-    "maxItems",
-    "uniqueItems",
-    "prefixItems",
-    "anyOf",
-    "oneOf",
-    "allOf",
-    "properties",
-    "required",
-    "x-fal-order-properties",
-    "title",
-    "description",
-    "format",
-    "default",
-    "examples",
-    "deprecated",
-];
-
-/// Keywords of JSON Schema 2020-12 that no document uses, and that would restrict the value.
-const UNCHECKED: [&str; 18] = [
-    "not",
-    "if",
-    "then",
-    "else",
-    "patternProperties",
-    "propertyNames",
-    "dependentRequired",
-    "dependentSchemas",
-    "contains",
-    "minContains",
-    "maxContains",
-    "minProperties",
-    "maxProperties",
-    "unevaluatedItems",
-    "unevaluatedProperties",
-    "$dynamicRef",
-    "contentEncoding",
-    "contentMediaType",
-];
-
-/// What authors wrote in the belief that it was a keyword.
-const STRAY: [&str; 6] = ["ge", "le", "min", "max", "step", "example"];
 
 /// Deepest nesting of schemas in a document: 64. The deepest of the catalogue has 9.
 pub const SCHEMA_DEPTH_MAX: usize = 64;

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::model::{Rest, Schema, Types};
 use super::path::{Step, render};
+use super::read::{file_address, twin_count};
 use crate::error::{ErrorType, FieldError, Loc};
 
 /// One thing that is wrong with an input.
@@ -56,11 +57,15 @@ impl<'a> Problem<'a> {
     pub fn message(&self) -> String {
         let limit = || self.limit().map(|limit| plain(&limit)).unwrap_or_default();
         match self.kind {
-            ProblemKind::Missing => "Field required".into(),
+            ProblemKind::Missing | ProblemKind::MissingInFile => "Field required".into(),
+            ProblemKind::NotAUrl => format!("Value error, {}", self.reason()),
             ProblemKind::StringType => "Input should be a valid string".into(),
             ProblemKind::IntType => "Input should be a valid integer".into(),
             ProblemKind::IntParsing => {
                 "Input should be a valid integer, unable to parse string as an integer".into()
+            }
+            ProblemKind::IntParsingSize => {
+                "Unable to parse input string as an integer, exceeded maximum size".into()
             }
             ProblemKind::IntFromFloat => {
                 "Input should be a valid integer, got a number with a fractional part".into()
@@ -74,6 +79,9 @@ impl<'a> Problem<'a> {
                 "Input should be a valid boolean, unable to interpret input".into()
             }
             ProblemKind::ListType => "Input should be a valid list".into(),
+            ProblemKind::TupleType => "Input should be a valid tuple".into(),
+            ProblemKind::SetType => "Input should be a valid set".into(),
+            ProblemKind::NotHashable => "Set items should be hashable".into(),
             ProblemKind::DictType => "Input should be a valid dictionary".into(),
             ProblemKind::ModelType => {
                 "Input should be a valid dictionary or object to extract fields from".into()
@@ -91,6 +99,16 @@ impl<'a> Problem<'a> {
                 format!("Input should be less than or equal to {}", limit())
             }
             ProblemKind::MultipleOf => format!("Input should be a multiple of {}", limit()),
+            ProblemKind::UrlType => "URL input should be a string or URL".into(),
+            ProblemKind::UrlParsing => format!("Input should be a valid URL, {}", self.reason()),
+            ProblemKind::UrlScheme => format!("URL scheme should be {URL_SCHEMES}"),
+            ProblemKind::UuidType => "UUID input should be a string, bytes or UUID object".into(),
+            ProblemKind::UuidParsing => format!("Input should be a valid UUID, {}", self.reason()),
+            ProblemKind::UuidVersion => "UUID version 4 expected".into(),
+            ProblemKind::UrlTooLong => {
+                let max = self.schema.length().max.unwrap_or_default();
+                format!("URL should have at most {max} {}", plural(max, "character"))
+            }
             ProblemKind::StringTooShort => {
                 let min = self.schema.length().min;
                 format!("String should have at least {min} {}", plural(min, "character"))
@@ -104,15 +122,18 @@ impl<'a> Problem<'a> {
             }
             ProblemKind::TooShort => {
                 let min = self.schema.items_count().min;
-                let noun = plural(min, "item");
-                let count = self.items();
-                format!("List should have at least {min} {noun} after validation, not {count}")
+                let (list, noun, count) = (self.list(), plural(min, "item"), self.items());
+                format!("{list} should have at least {min} {noun} after validation, not {count}")
             }
             ProblemKind::TooLong => {
                 let max = self.schema.items_count().max.unwrap_or_default();
-                let noun = plural(max, "item");
-                let count = self.items();
-                format!("List should have at most {max} {noun} after validation, not {count}")
+                let (list, noun) = (self.list(), plural(max, "item"));
+                let count = match list {
+                    // It stops counting there.
+                    "Set" => "more".to_owned(),
+                    _ => self.items().to_string(),
+                };
+                format!("{list} should have at most {max} {noun} after validation, not {count}")
             }
             ProblemKind::ExtraForbidden => "Extra inputs are not permitted".into(),
             ProblemKind::NotUnique => "Value error, the items must differ from each other".into(),
@@ -134,17 +155,24 @@ impl<'a> Problem<'a> {
             ProblemKind::LessThanEqual => json!({"le": limit()}),
             ProblemKind::MultipleOf => json!({"multiple_of": limit()}),
             ProblemKind::StringTooShort => json!({"min_length": self.schema.length().min}),
-            ProblemKind::StringTooLong => json!({"max_length": self.schema.length().max}),
+            ProblemKind::StringTooLong | ProblemKind::UrlTooLong => {
+                json!({"max_length": self.schema.length().max})
+            }
+            ProblemKind::NotAUrl | ProblemKind::UrlParsing | ProblemKind::UuidParsing => {
+                json!({"error": self.reason()})
+            }
+            ProblemKind::UrlScheme => json!({"expected_schemes": URL_SCHEMES}),
+            ProblemKind::UuidVersion => json!({"expected_version": 4}),
             ProblemKind::StringPatternMismatch => json!({"pattern": self.schema.pattern()}),
             ProblemKind::TooShort => json!({
-                "field_type": "List",
+                "field_type": self.list(),
                 "min_length": self.schema.items_count().min,
                 "actual_length": self.items(),
             }),
             ProblemKind::TooLong => json!({
-                "field_type": "List",
+                "field_type": self.list(),
                 "max_length": self.schema.items_count().max,
-                "actual_length": self.items(),
+                "actual_length": (self.list() != "Set").then(|| self.items()),
             }),
             _ => return None,
         })
@@ -173,13 +201,20 @@ impl<'a> Problem<'a> {
         if let Some(context) = self.context() {
             item.insert("ctx".into(), context);
         }
-        item.insert("input".into(), echo(self.input, &mut { ECHO_BYTES_MAX }));
+        let input = echo(self.input, &mut { ECHO_BYTES_MAX });
+        let input = match self.kind {
+            ProblemKind::MissingInFile => json!({"url": with_small_scheme(input)}),
+            _ => input,
+        };
+        item.insert("input".into(), input);
         Value::Object(item)
     }
 
-    /// The bound that the value breaks; a float where the field is one, as pydantic holds it.
+    /// The bound that the value breaks: a float where the field is one and an integer where it is that, as
+    /// pydantic holds it, and for a whole union as it is written.
     fn limit(&self) -> Option<Value> {
-        let bounds = self.schema.bounds();
+        let limits = self.schema.limits();
+        let bounds = limits.unwrap_or_else(|| self.schema.bounds());
         let limit = match self.kind {
             ProblemKind::GreaterThan => bounds.above,
             ProblemKind::GreaterThanEqual => bounds.minimum,
@@ -187,14 +222,42 @@ impl<'a> Problem<'a> {
             ProblemKind::LessThanEqual => bounds.maximum,
             _ => bounds.multiple_of,
         }?;
-        if self.schema.types().has(Types::NUMBER) {
-            return limit.as_f64().map(Value::from);
+        let types = self.schema.types();
+        match limit.as_f64() {
+            Some(float) if types.has(Types::NUMBER) && types != Types::ANY => Some(float.into()),
+            // The lowest one of 64 bits is often rounded a little below that.
+            Some(float) if types == Types::INTEGER && limit.is_f64() => Some((float as i64).into()),
+            _ => Some(limit),
         }
-        Some(limit)
     }
 
+    /// How many elements pydantic counts.
     fn items(&self) -> usize {
-        self.input.as_array().map_or(0, Vec::len)
+        let items = self.input.as_array().map_or(&[][..], Vec::as_slice);
+        match &self.schema.node().array {
+            Some(rules) if rules.is_unique => {
+                items.len() - twin_count(self.schema.model, rules, items)
+            }
+            _ => items.len(),
+        }
+    }
+
+    /// Why a text is not of its format, or no address of a file.
+    fn reason(&self) -> String {
+        let text = self.input.as_str().unwrap_or_default();
+        match self.schema.node().string.as_ref().and_then(|rules| rules.format) {
+            Some(format) => format.reason(text),
+            None => file_address(text).err().unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// What pydantic calls this kind of list.
+    fn list(&self) -> &'static str {
+        match &self.schema.node().array {
+            Some(rules) if !rules.tuple.is_empty() => "Tuple",
+            Some(rules) if rules.is_unique => "Set",
+            _ => "List",
+        }
     }
 }
 
@@ -227,14 +290,20 @@ impl fmt::Display for Problem<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProblemKind {
-    /// A required field is not there.
+    /// A required field, or a place of a tuple, is not there.
     Missing,
+    /// A required field is not there, because a bare URL was given for a file.
+    MissingInFile,
+    /// A text is given for a file, and is no URL.
+    NotAUrl,
     /// A text is wanted.
     StringType,
     /// An integer is wanted.
     IntType,
     /// An integer is wanted, and this text is none.
     IntParsing,
+    /// An integer is wanted, and this is larger than the service looks at.
+    IntParsingSize,
     /// An integer is wanted, and this number has a fraction.
     IntFromFloat,
     /// A number is wanted.
@@ -247,6 +316,10 @@ pub enum ProblemKind {
     BoolParsing,
     /// A list is wanted.
     ListType,
+    /// A list of unlike elements, each in its place, is wanted.
+    TupleType,
+    /// A list without equal elements is wanted.
+    SetType,
     /// A map is wanted.
     DictType,
     /// An object with certain fields is wanted.
@@ -267,6 +340,20 @@ pub enum ProblemKind {
     LessThanEqual,
     /// Not a multiple of `multipleOf`.
     MultipleOf,
+    /// An address of the web is wanted.
+    UrlType,
+    /// An address of the web is wanted, and this text is none.
+    UrlParsing,
+    /// An address of the web is wanted, and this is one of something else.
+    UrlScheme,
+    /// An address longer than the service reads.
+    UrlTooLong,
+    /// A UUID is wanted.
+    UuidType,
+    /// A UUID is wanted, and this text is none.
+    UuidParsing,
+    /// A random UUID is wanted, and this is one of another version.
+    UuidVersion,
     /// Shorter than `minLength`.
     StringTooShort,
     /// Longer than `maxLength`.
@@ -277,6 +364,8 @@ pub enum ProblemKind {
     TooShort,
     /// More elements than `maxItems`.
     TooLong,
+    /// An element of a set that cannot be one: a list or a map.
+    NotHashable,
     /// A field that must not be there.
     ExtraForbidden,
     /// Elements are equal; only in [`Mode::Strict`](super::Mode::Strict).
@@ -294,16 +383,20 @@ impl ProblemKind {
     #[must_use]
     pub const fn error_type(self) -> &'static str {
         match self {
-            Self::Missing => "missing",
+            Self::Missing | Self::MissingInFile => "missing",
             Self::StringType => "string_type",
             Self::IntType => "int_type",
             Self::IntParsing => "int_parsing",
+            Self::IntParsingSize => "int_parsing_size",
             Self::IntFromFloat => "int_from_float",
             Self::FloatType => "float_type",
             Self::FloatParsing => "float_parsing",
             Self::BoolType => "bool_type",
             Self::BoolParsing => "bool_parsing",
             Self::ListType => "list_type",
+            Self::TupleType => "tuple_type",
+            Self::SetType => "set_type",
+            Self::NotHashable => "set_item_not_hashable",
             Self::DictType => "dict_type",
             Self::ModelType => "model_attributes_type",
             Self::NullType => "none_required",
@@ -314,13 +407,20 @@ impl ProblemKind {
             Self::LessThan => "less_than",
             Self::LessThanEqual => "less_than_equal",
             Self::MultipleOf => "multiple_of",
+            Self::UrlType => "url_type",
+            Self::UrlParsing => "url_parsing",
+            Self::UrlScheme => "url_scheme",
+            Self::UrlTooLong => "url_too_long",
+            Self::UuidType => "uuid_type",
+            Self::UuidParsing => "uuid_parsing",
+            Self::UuidVersion => "uuid_version",
             Self::StringTooShort => "string_too_short",
             Self::StringTooLong => "string_too_long",
             Self::StringPatternMismatch => "string_pattern_mismatch",
             Self::TooShort => "too_short",
             Self::TooLong => "too_long",
             Self::ExtraForbidden => "extra_forbidden",
-            Self::NotUnique | Self::Ambiguous | Self::Nothing => "value_error",
+            Self::NotAUrl | Self::NotUnique | Self::Ambiguous | Self::Nothing => "value_error",
             Self::TooComplex => "recursion_loop",
         }
     }
@@ -339,6 +439,7 @@ impl ProblemKind {
                 | Self::MultipleOf
                 | Self::StringTooShort
                 | Self::StringTooLong
+                | Self::UrlTooLong
                 | Self::StringPatternMismatch
                 | Self::TooShort
                 | Self::TooLong
@@ -350,8 +451,7 @@ impl ProblemKind {
 
 /// How pydantic names an alternative in `loc`: the class of a model, or the kind of a plain value.
 ///
-/// Source: pydantic's union documentation and error samples (documented); constrained kinds and nested
-/// lists (inferred).
+/// Source: pydantic 2.14.4, compared with this in tests.
 pub(super) fn branch_tag(schema: Schema<'_>) -> String {
     let mut tag = String::new();
     write_tag(schema, TAG_DEPTH_MAX, &mut tag);
@@ -367,15 +467,20 @@ fn write_tag(schema: Schema<'_>, depth: usize, tag: &mut String) {
     let list = |tag: &mut String, name: &str, items: &mut dyn Iterator<Item = Schema<'_>>| {
         tag.push_str(name);
         for (at, item) in items.enumerate() {
-            tag.push_str(if at == 0 { "[" } else { "," });
+            tag.push_str(match name {
+                _ if at == 0 => "[",
+                "tuple" => ", ",
+                _ => ",",
+            });
             write_tag(item, depth - 1, tag);
         }
         tag.push(']');
     };
     let types = schema.types();
     if let Some(choices) = schema.choices() {
-        if schema.component().is_some() {
-            return tag.push_str("enum");
+        if let Some(component) = schema.component() {
+            return write!(tag, "enum[{}]", schema.title().unwrap_or(component))
+                .expect("a String takes everything");
         }
         tag.push_str("literal[");
         for (at, choice) in choices.iter().enumerate() {
@@ -407,9 +512,13 @@ fn write_tag(schema: Schema<'_>, depth: usize, tag: &mut String) {
         if schema.tuple().len() > 0 {
             return list(tag, "tuple", &mut schema.tuple());
         }
+        let name = match &schema.node().array {
+            Some(rules) if rules.is_unique => "set",
+            _ => "list",
+        };
         match schema.items() {
-            Some(items) => list(tag, "list", &mut std::iter::once(items)),
-            None => tag.push_str("list[any]"),
+            Some(items) => list(tag, name, &mut std::iter::once(items)),
+            None => write!(tag, "{name}[any]").expect("a String takes everything"),
         }
     } else {
         let node = schema.node();
@@ -455,7 +564,8 @@ fn write_repr(value: &Value, text: &mut String) {
                     '\r' => text.push_str("\\r"),
                     '\t' => text.push_str("\\t"),
                     c if c == quote => text.extend(['\\', c]),
-                    c => text.push(c),
+                    c if is_printable(c) => text.push(c),
+                    c => write_escape(c, text),
                 }
             }
             text.push(quote);
@@ -467,6 +577,27 @@ fn write_repr(value: &Value, text: &mut String) {
     }
 }
 
+/// As Python's `isprintable`. Rust's table is the same one; behind another character it leaves accents alone.
+fn is_printable(c: char) -> bool {
+    let mut buffer = [b'a'; 5];
+    let length = 1 + c.encode_utf8(&mut buffer[1..]).len();
+    let text = std::str::from_utf8(&buffer[..length]).unwrap_or("a");
+    !text
+        .escape_debug()
+        .nth(1)
+        .is_some_and(|first| first == '\\' && c != '\\' && c != '"' && c != '\'')
+}
+
+fn write_escape(c: char, text: &mut String) {
+    let code = u32::from(c);
+    match code {
+        0..0x100 => write!(text, "\\x{code:02x}"),
+        0x100..0x1_0000 => write!(text, "\\u{code:04x}"),
+        _ => write!(text, "\\U{code:08x}"),
+    }
+    .expect("a String takes everything");
+}
+
 fn plain(limit: &Value) -> String {
     match limit.as_f64() {
         Some(float) if limit.is_f64() => float.to_string(),
@@ -476,6 +607,14 @@ fn plain(limit: &Value) -> String {
 
 fn plural(count: u64, noun: &str) -> String {
     if count == 1 { noun.to_owned() } else { format!("{noun}s") }
+}
+
+/// An address as Python writes it after reading it.
+fn with_small_scheme(address: Value) -> Value {
+    match address.as_str().and_then(|text| text.split_once(':')) {
+        Some((scheme, rest)) => format!("{}:{rest}", scheme.to_ascii_lowercase()).into(),
+        None => address,
+    }
 }
 
 /// A copy of the input within the budget: what does not fit is cut off at the end.
@@ -531,6 +670,8 @@ pub const ECHO_BYTES_MAX: usize = 4 << 10;
 
 /// What each value of an echo counts beside its text.
 const ECHO_VALUE_BYTES: usize = 8;
+
+const URL_SCHEMES: &str = "'http' or 'https'";
 
 const TAG_DEPTH_MAX: usize = 6;
 const TAG_BYTES_MAX: usize = 16 << 10;

@@ -4,11 +4,13 @@ use std::fmt::{self, Write as _};
 
 use serde_json::Value;
 
-use super::model::{ModelSchema, NodeId, ObjectRules, RestRule, Schema, Types};
+use super::fit::Checker;
+use super::model::{ModelSchema, NodeId, Schema, Types};
 use super::nearest::{nearest_choice, nearest_name};
 use super::path::Step;
 use super::problem::{Problem, ProblemKind, start_of_char};
-use super::validate::{Checker, Mode, PROBLEMS_MAX};
+use super::rules::{ObjectRules, RestRule};
+use super::validate::{Mode, PROBLEMS_MAX};
 use super::words::own_limits;
 
 impl ModelSchema {
@@ -197,7 +199,7 @@ fn tell(problem: &Problem<'_>) -> Finding {
     let mut allowed = None;
     let mut suggestion = None;
     let message = match kind {
-        ProblemKind::Missing => {
+        ProblemKind::Missing | ProblemKind::MissingInFile => {
             let types = schema.types_in_words();
             let limits = own_limits(schema.resolved()).join("; ");
             allowed = (types != "anything")
@@ -230,6 +232,15 @@ fn tell(problem: &Problem<'_>) -> Finding {
         ProblemKind::Ambiguous => "fits more than one alternative".to_owned(),
         ProblemKind::Nothing => "no value is allowed here".to_owned(),
         ProblemKind::TooComplex => "is too deep or too large to be checked".to_owned(),
+        ProblemKind::UrlType | ProblemKind::UrlParsing | ProblemKind::UrlScheme => {
+            format!("must be an http or https URL, and is {}", given())
+        }
+        ProblemKind::UrlTooLong => "is too long for a URL".to_owned(),
+        ProblemKind::UuidType | ProblemKind::UuidParsing | ProblemKind::UuidVersion => {
+            format!("must be a UUID of version 4, and is {}", given())
+        }
+        ProblemKind::NotAUrl => format!("must be a file or its URL, and is {}", given()),
+        ProblemKind::IntParsingSize => format!("{} is too large", given()),
         kind if kind.is_type() => {
             format!("must be {}, and is {}", schema.types_in_words(), given())
         }
@@ -262,6 +273,8 @@ impl ProblemKind {
                 | Self::BoolType
                 | Self::BoolParsing
                 | Self::ListType
+                | Self::TupleType
+                | Self::SetType
                 | Self::DictType
                 | Self::ModelType
                 | Self::NullType

@@ -78,7 +78,9 @@ fn types_coerce_as_the_service_does() {
             (json!("1__0"), &["int_type"], &["int_parsing"]),
             (json!(true), &["int_type"], &[]),
             (json!([]), &["int_type"], &["int_type"]),
-            (json!(99_999_999_999_999_999_999_f64), &[], &[]),
+            (json!(99_999_999_999_999_999_999_f64), &[], &["int_parsing_size"]),
+            (json!("9".repeat(4300)), &["int_type"], &[]),
+            (json!("9".repeat(4301)), &["int_type"], &["int_parsing_size"]),
         ],
     );
     check(
@@ -86,7 +88,9 @@ fn types_coerce_as_the_service_does() {
         &[
             (json!(3), &[], &[]),
             (json!("2.5e1"), &["float_type"], &[]),
-            (json!("inf"), &["float_type"], &["float_parsing"]),
+            (json!("inf"), &["float_type"], &[]),
+            (json!("1_0"), &["float_type"], &[]),
+            (json!("1__0"), &["float_type"], &["float_parsing"]),
             (json!(false), &["float_type"], &[]),
             (json!({}), &["float_type"], &["float_type"]),
         ],
@@ -99,6 +103,7 @@ fn types_coerce_as_the_service_does() {
             (json!("maybe"), &["bool_type"], &["bool_parsing"]),
             (json!(1), &["bool_type"], &[]),
             (json!(2), &["bool_type"], &["bool_parsing"]),
+            (json!(0.5), &["bool_type"], &["bool_type"]),
             (json!([]), &["bool_type"], &["bool_type"]),
         ],
     );
@@ -219,7 +224,28 @@ fn lists_and_maps() {
     );
     check(
         json!({"type": "array", "uniqueItems": true}),
-        &[(json!([1, [2], 1.0]), &["value_error"], &[]), (json!([1, 2]), &[], &[])],
+        &[
+            (json!([1, 1.0]), &["value_error"], &[]),
+            (json!([1, [2]]), &[], &[".1 set_item_not_hashable"]),
+            (json!([1, 2]), &[], &[]),
+        ],
+    );
+    check(
+        json!({"type": "array", "uniqueItems": true, "items": {"type": "integer"}, "minItems": 2, "maxItems": 2}),
+        &[
+            (json!([1, "1"]), &[".1 int_type"], &["too_short"]),
+            (json!([1, 2, "2"]), &["too_long"], &[]),
+            (json!(["x", 1, 2, 3]), &["too_long"], &["too_long"]),
+            (json!({}), &["set_type"], &["set_type"]),
+        ],
+    );
+    check(
+        json!({"type": "array", "prefixItems": [{"type": "string"}, {}], "minItems": 2, "maxItems": 2}),
+        &[
+            (json!([1]), &[".0 string_type"], &[".0 string_type", ".1 missing"]),
+            (json!([1, 2, 3]), &["too_long"], &["too_long"]),
+            (json!(1), &["tuple_type"], &["tuple_type"]),
+        ],
     );
     check(
         json!({"type": "array", "prefixItems": [{"type": "string"}], "items": {"type": "boolean"}}),

@@ -13,6 +13,9 @@ use super::*;
 #[path = "../../../tests/contract/inputs.rs"]
 mod inputs;
 
+#[path = "../../../../tests/suite/schema/figures.rs"]
+mod figures;
+
 /// An answer in which every file is one byte long, so that nothing is encoded.
 fn answer(schema: &ModelSchema, category: &str, endpoint: &str, input: &Value, seed: u64) -> Made {
     let input = schema.complete(input);
@@ -31,19 +34,29 @@ fn body(made: &Made, left: usize) -> Value {
 #[test]
 fn every_answer_fits_its_own_schema() {
     let mut catalog = Catalog::bundled();
-    let mut models: Vec<(Box<str>, ModelSchema)> = Vec::new();
+    let mut corpus: Vec<(Box<str>, ModelSchema)> = Vec::new();
     for text in inputs::corpus() {
         let schema = ModelSchema::parse(&text).unwrap();
-        models.push((schema.category().unwrap_or_default().into(), schema));
+        corpus.push((schema.category().unwrap_or_default().into(), schema));
         // Also the whole way, which has to take each of them.
         assert_eq!(catalog.add(&text).unwrap().documents, 1);
     }
-    for entry in Catalog::bundled().entries() {
+    let bundled = Catalog::bundled();
+    let bundled = bundled.entries().map(|entry| {
         let schema = entry.document.as_ref().unwrap().schema.clone();
-        models.push((entry.metadata.category.clone(), schema));
+        (entry.metadata.category.clone(), schema)
+    });
+    for (set, models) in [("bundled", bundled.collect()), ("corpus", corpus)] {
+        if !models.is_empty() {
+            figures::check("answers", set, &answers(&models));
+        }
     }
+}
+
+/// Asks each model four times, and counts the answers, all of which fit.
+fn answers(models: &[(Box<str>, ModelSchema)]) -> Value {
     let (mut answers, mut wrong) = (0, Vec::new());
-    for (category, schema) in &models {
+    for (category, schema) in models {
         let id = schema.endpoint_id().unwrap();
         for with_all in [false, true] {
             let input = inputs::input_of(schema, with_all);
@@ -67,8 +80,8 @@ fn every_answer_fits_its_own_schema() {
             assert_eq!(body(&answer(schema, category, id, &input, 7), 0), body(&made, 0), "{id}");
         }
     }
-    println!("{} documents, {answers} answers, {} wrong", models.len(), wrong.len());
     assert!(wrong.is_empty(), "{} of {answers}:\n{}", wrong.len(), wrong.join("\n"));
+    json!({"documents": models.len(), "answers": answers, "answers that fit": answers - wrong.len()})
 }
 
 /// The output component of a document of ours.
