@@ -14,6 +14,7 @@ mod record;
 mod render;
 mod replay;
 pub mod scenario;
+mod state;
 mod tenant;
 mod tls;
 mod world;

@@ -106,6 +106,9 @@ fn builder(flags: &Service) -> Result<fal_mock::Builder, String> {
         let replay = Replay::new(dir).matching(flags.replay_match).timing(flags.replay_timing);
         builder = builder.replay(replay);
     }
+    if let Some(path) = &flags.state {
+        builder = builder.state(path.clone());
+    }
     let mut realtime = RealtimeConfig::default();
     realtime.modes.clone_from(&flags.realtime_mode);
     realtime.session_timeout = Some(flags.session_timeout);
@@ -447,6 +450,11 @@ struct Service {
     /// temporary files.
     #[arg(long, value_name = "DIR")]
     spool_dir: Option<PathBuf>,
+
+    /// Keep jobs, files, deliveries and requests in this file, and go on with what is there: what was accepted
+    /// outlives the process, however that ends. Long uploads are kept beside it, in FILE.files.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["spool_dir", "replay"])]
+    state: Option<PathBuf>,
 
     /// How much of uploads is kept there; beyond it the oldest file goes.
     #[arg(long, default_value = "16G", value_parser = size, value_name = "SIZE")]

@@ -11,7 +11,7 @@ use fal_protocol::schema::Mode;
 use tokio::task::JoinHandle;
 
 use crate::environment::Environment;
-use crate::http::{self, Gate, Limits, Recording, Refused, Shared, Spool};
+use crate::http::{self, Gate, Keeper, Limits, Recording, Refused, Shared, Spool};
 use crate::load::Source;
 use crate::model::{
     Catalog, Config, Control, Counters, DeliveryView, Failure, FileView, JobView, Loaded,
@@ -36,6 +36,8 @@ pub struct MockFal {
     server: JoinHandle<()>,
     timer: JoinHandle<()>,
     postman: JoinHandle<()>,
+    /// Writes down what changes, if that is wanted. Dropping it waits for that.
+    keeper: Option<Keeper>,
 }
 
 impl MockFal {
@@ -61,6 +63,7 @@ impl MockFal {
             port: 0,
             ca_dir: None,
             spool_dir: None,
+            state: None,
             passthrough: false,
             record: None,
             replay: None,
@@ -284,6 +287,8 @@ impl MockFal {
         let _ = (&mut self.server).await;
         let _ = (&mut self.timer).await;
         let _ = (&mut self.postman).await;
+        let keeper = self.keeper.take();
+        let _ = tokio::task::spawn_blocking(move || drop(keeper)).await;
     }
 }
 
@@ -316,6 +321,7 @@ pub struct Builder {
     port: u16,
     ca_dir: Option<PathBuf>,
     spool_dir: Option<PathBuf>,
+    state: Option<PathBuf>,
     passthrough: bool,
     record: Option<Record>,
     replay: Option<Replay>,
@@ -520,12 +526,22 @@ impl Builder {
         self
     }
 
+    /// Keeps jobs, files, deliveries and requests of the first tenant in a file, and goes on with what is there: what was
+    /// accepted outlives the process, however that ends. Long uploads are kept beside it, in a file with `.files` at the
+    /// end of its name, and not in [`Self::spool_dir`]. Default: nothing outlives the mock.
+    ///
+    /// One mock at a time can use it. Stopping or dropping the mock waits until all is written.
+    pub fn state(mut self, path: impl Into<PathBuf>) -> Self {
+        self.state = Some(path.into());
+        self
+    }
+
     /// Starts the mock on the caller's tokio runtime.
     ///
     /// # Errors
     /// When the port is taken or may not be used; and, as [`io::ErrorKind::InvalidData`], when a source of
-    /// documents or prices cannot be read or used, or the folder for uploads or recordings cannot. When the
-    /// certificate authority can neither be read nor made.
+    /// documents or prices cannot be read or used, or the folder for uploads or recordings or the state cannot. When
+    /// the certificate authority can neither be read nor made.
     pub async fn start(mut self) -> io::Result<MockFal> {
         let mut loaded = Loaded::default();
         let mut mode = self.clock;
@@ -547,23 +563,13 @@ impl Builder {
                 source.add_prices_to(catalog)?;
             }
         }
-        let is_spool_chosen = self.spool_dir.is_some();
-        let spool_dir = self.spool_dir.unwrap_or_else(std::env::temp_dir);
-        let spool = Spool::new(spool_dir, self.config.spool_bytes_max);
-        if is_spool_chosen && let Err(error) = spool.open() {
-            let why = format!("cannot keep uploads in {}: {error}", spool.dir().display());
-            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        let unusable = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
+        if self.replay.is_some() && self.record.is_some() {
+            return Err(unusable("a mock records or replays, not both".to_owned()));
         }
-        if let Some(replay) = &self.replay {
-            if self.record.is_some() {
-                let why = "a mock records or replays, not both";
-                return Err(io::Error::new(io::ErrorKind::InvalidData, why));
-            }
-            self.config.recordings = Some(Recordings {
-                library: Arc::new(Library::load(&replay.dir, &spool)?),
-                matching: replay.matching,
-                timing: replay.timing,
-            });
+        if self.replay.is_some() && self.state.is_some() {
+            let why = "a replay needs no state: what it answers stands in its recordings";
+            return Err(unusable(why.to_owned()));
         }
         let catalog = Arc::clone(&self.config.catalog);
         let (listener, address) = http::bind(SocketAddr::new(self.host, self.port)).await?;
@@ -576,16 +582,44 @@ impl Builder {
             upload_bytes: self.config.upload_bytes_max,
             message_bytes: self.config.realtime.message_bytes_max,
         };
-        let worlds = Worlds::new(self.config, mode.unwrap_or_default(), start);
+        let mode = mode.unwrap_or_default();
+        let (worlds, spool, store) = match &self.state {
+            Some(path) => {
+                let begun = http::begin(path, self.config, mode, start)
+                    .map_err(|error| unusable(error.to_string()))?;
+                (begun.worlds, begun.spool, Some(begun.store))
+            }
+            None => {
+                let dir = self.spool_dir.clone().unwrap_or_else(std::env::temp_dir);
+                let spool = Spool::new(dir, self.config.spool_bytes_max);
+                if self.spool_dir.is_some()
+                    && let Err(error) = spool.open()
+                {
+                    let dir = spool.dir().display();
+                    return Err(unusable(format!("cannot keep uploads in {dir}: {error}")));
+                }
+                if let Some(replay) = &self.replay {
+                    self.config.recordings = Some(Recordings {
+                        library: Arc::new(Library::load(&replay.dir, &spool)?),
+                        matching: replay.matching,
+                        timing: replay.timing,
+                    });
+                }
+                (Worlds::new(self.config, mode, start), spool, None)
+            }
+        };
         let mut gate = Gate::new(self.ca_dir.as_deref(), self.passthrough)?;
         if let Some(record) = &self.record {
             gate.record(Recording::start(record, &catalog)?);
         }
         let (shared, letters) = Shared::new(worlds, limits, address.to_string(), gate, spool);
+        let keeper = store.map(|store| Keeper::start(&shared, store)).transpose()?;
+        // What a state goes on with may have something to do at once.
+        shared.with_worlds(TenantId::FIRST, |_, _| {});
         let server = tokio::spawn(http::serve(listener, Arc::clone(&shared)));
         let timer = tokio::spawn(Arc::clone(&shared).run_timer());
         let postman = tokio::spawn(http::deliver_all(Arc::clone(&shared), letters));
         let tenant = Tenant::new(Arc::clone(&shared), address, TenantId::FIRST, None);
-        Ok(MockFal { shared, tenant, address, catalog, loaded, server, timer, postman })
+        Ok(MockFal { shared, tenant, address, catalog, loaded, server, timer, postman, keeper })
     }
 }

@@ -21,6 +21,8 @@ fn main() -> ExitCode {
         ["ci"] => ci::ci(),
         ["test"] => ci::test(),
         ["tidy"] => tidy::tidy(),
+        ["kill"] => kill("100"),
+        ["kill", times] => kill(times),
         ["purity"] => purity::purity(),
         ["bench"] => bench("cpu", &[]),
         ["bench", "validation"] => bench("validation", &[]),
@@ -46,6 +48,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Kills a mock with a state so often, under load, and looks whether anything was lost.
+fn kill(times: &str) -> Outcome {
+    let test =
+        ["test", "--package", "fal-mock", "--test", "contract", "kill::", "--", "--nocapture"];
+    command::run(command::cargo(&test).env("FAL_MOCK_KILLS", times))
 }
 
 /// Runs one bench of the workspace in the release profile.
@@ -106,6 +115,8 @@ usage: cargo xtask TASK
   ci      every gate, in order; what the hosted workflow runs
   test    setup, then every test
   tidy    rules about the tree that no compiler knows
+  kill [TIMES]
+          kills a mock with a state under load, 100 times, and looks whether anything was lost
   purity  what the compiled core imports from its environment: nothing
   bench   CPU of mock and client beside bare hyper, as ratios
   bench mock

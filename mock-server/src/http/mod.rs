@@ -8,6 +8,7 @@ mod body;
 mod deliver;
 mod events;
 mod gate;
+mod keeper;
 mod pass;
 mod pieces;
 mod receive;
@@ -43,11 +44,13 @@ pub(crate) use deliver::deliver_all;
 pub(crate) use events::{LISTENERS_MAX, Listener};
 pub(crate) use gate::Gate;
 pub use gate::Refused;
+pub(crate) use keeper::{Keeper, begin};
+pub(crate) use receive::is_full;
 use receive::{Received, collect, receive};
 pub(crate) use record::Recording;
 use shape::Line;
 pub(crate) use shared::{Answer, Limits, Shared};
-pub(crate) use spool::Spool;
+pub(crate) use spool::{Spool, blocks_of};
 
 /// Accepts connections until dropped; dropping closes them all.
 pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
@@ -276,7 +279,11 @@ async fn control(
     };
     let uri = &parts.uri;
     let (path, query) = (uri.path(), uri.query());
-    Ok(admin::answer(shared, &parts.method, path, query, &parts.headers, &body).await)
+    let answer = admin::answer(shared, &parts.method, path, query, &parts.headers, &body).await;
+    if parts.method != Method::GET {
+        shared.settled().await;
+    }
+    Ok(answer)
 }
 
 /// The answer to what is for somebody else.

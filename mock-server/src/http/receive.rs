@@ -181,7 +181,8 @@ impl Unread {
     }
 }
 
-fn is_full(error: &io::Error) -> bool {
+/// Whether there is no room on a disk.
+pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge

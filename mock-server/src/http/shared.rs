@@ -15,6 +15,7 @@ use super::body::{Body, Piece};
 use super::deliver::Letter;
 use super::events::{Events, Listener};
 use super::gate::Gate;
+use super::keeper::Pending;
 use super::shape::{Line, Shaped};
 use super::spool::Spool;
 use super::websocket::Said;
@@ -27,7 +28,7 @@ use crate::world::{Settings, Start, TenantError, World, Worlds};
 /// What all connections and the timer share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
     /// Wakes the timer when something is due earlier than it knows.
     earlier: Notify,
     /// Tells those who move a clock that a delivery has ended.
@@ -49,8 +50,10 @@ pub(crate) struct Limits {
 }
 
 #[derive(Debug)]
-struct State {
-    worlds: Worlds,
+pub(super) struct State {
+    pub(super) worlds: Worlds,
+    /// What is written down, if anything is.
+    pub(super) kept: Option<Box<Pending>>,
     last_exchange: u64,
     waiting: BTreeMap<u64, Waiting>,
     /// Those who are told how many bytes of an answer may leave.
@@ -162,6 +165,7 @@ impl Shared {
         let (post, letters) = mpsc::unbounded_channel();
         let state = State {
             worlds,
+            kept: None,
             last_exchange: 0,
             waiting: BTreeMap::new(),
             gates: BTreeMap::new(),
@@ -265,8 +269,10 @@ impl Shared {
                 let (sender, receiver) = oneshot::channel();
                 state.waiting.insert(id, Waiting::Reply(sender));
                 let mut presence = Presence::new(self, tenant, id);
+                let receiving = own.is_held.then(|| self.receiving());
                 Answer::Later(async move {
                     let answered = receiver.await.unwrap_or(Err(Ended::Cut));
+                    drop(receiving);
                     presence.over();
                     let answered = answered?;
                     Ok(answered.shaped(|| Presence::new(&presence.shared, tenant, id)))
@@ -418,6 +424,7 @@ impl Shared {
     pub(crate) fn note(&self, method: &Method, host: &str, path: &str, status: StatusCode) {
         let mut state = self.lock();
         state.worlds.note(now(), method, host, path, status);
+        state.gather_requests();
         state.publish(TenantId::FIRST);
     }
 
@@ -462,25 +469,27 @@ impl Shared {
         }
     }
 
-    fn wake(&self, is_earlier: bool) {
+    pub(super) fn wake(&self, is_earlier: bool) {
         if is_earlier {
             self.earlier.notify_one();
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         // A panic under the lock would be a bug of ours; other tests in the process may still finish.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What the exchange that is being asked for gets at once.
-struct Own {
-    id: u64,
+pub(super) struct Own {
+    pub(super) id: u64,
     reply: Option<Answered>,
     stream: Option<Opened>,
     ended: Option<Ended>,
     socket: Option<mpsc::Receiver<Said>>,
+    /// Whether its answer comes when what it tells is safe.
+    pub(super) is_held: bool,
 }
 
 /// A stream that was opened.
@@ -492,15 +501,15 @@ struct Opened {
 
 impl Own {
     const fn new(id: u64) -> Self {
-        Self { id, reply: None, stream: None, ended: None, socket: None }
+        Self { id, reply: None, stream: None, ended: None, socket: None, is_held: false }
     }
 }
 
 impl State {
     /// Hands out everything that a world has to say. Returns whether the alarm moved to earlier.
-    fn drain(&mut self, tenant: TenantId, mut own: Option<&mut Own>) -> bool {
+    pub(super) fn drain(&mut self, tenant: TenantId, mut own: Option<&mut Own>) -> bool {
         loop {
-            match self.worlds.poll_output(tenant) {
+            match self.next_output(tenant, own.as_deref_mut()) {
                 Output::Reply { id, response } => {
                     self.answered(id, own.as_deref_mut(), response.map(Content::Whole));
                 }
@@ -687,7 +696,7 @@ impl Drop for Presence {
 }
 
 /// The clock of the runtime: real, or paused by a test.
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 

@@ -1,7 +1,8 @@
 //! Where bodies are kept that are too long for memory: one file, cut into blocks.
 //!
-//! The file has no name once it is open, so nothing is left behind however the process ends. Blocks of
-//! bodies that are gone are used again, and the file shrinks when its last ones are free.
+//! The file has no name once it is open, so nothing is left behind however the process ends; but one that belongs to a
+//! state on disk has a name, and stays. Blocks of bodies that are gone are used again, and the file shrinks when its
+//! last ones are free.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -18,6 +19,8 @@ use crate::model::{Digest, Spooled};
 #[derive(Debug)]
 pub(crate) struct Spool {
     dir: PathBuf,
+    /// Where it stays.
+    name: Option<PathBuf>,
     blocks_max: u64,
     state: Mutex<State>,
 }
@@ -39,7 +42,63 @@ impl Spool {
     /// Keeps up to about `bytes_max` bytes in a file in `dir`.
     pub(crate) fn new(dir: PathBuf, bytes_max: u64) -> Arc<Self> {
         let blocks_max = bytes_max.div_ceil(BLOCK_BYTES);
-        Arc::new(Self { dir, blocks_max, state: Mutex::default() })
+        Arc::new(Self { dir, name: None, blocks_max, state: Mutex::default() })
+    }
+
+    /// The same in a file that stays. What is in it must be [adopted](Self::adopt), and then [settled](Self::settle).
+    pub(crate) fn kept(path: PathBuf, bytes_max: u64) -> Arc<Self> {
+        let dir = path.parent().map(Path::to_owned).unwrap_or_default();
+        let blocks_max = bytes_max.div_ceil(BLOCK_BYTES);
+        Arc::new(Self { dir, name: Some(path), blocks_max, state: Mutex::default() })
+    }
+
+    /// A body that is in the file already, in runs of blocks. `None` if it is not there whole.
+    pub(crate) fn adopt(
+        self: &Arc<Self>,
+        len: u64,
+        digest: u128,
+        runs: &[(u64, u64)],
+    ) -> Option<Spooled> {
+        let file = self.open().ok()?;
+        let room = file.metadata().ok()?.len().div_ceil(BLOCK_BYTES);
+        let count: u64 = runs.iter().try_fold(0u64, |sum, (_, run)| sum.checked_add(*run))?;
+        let is_inside =
+            |(first, run): &(u64, u64)| first.checked_add(*run).is_some_and(|end| end <= room);
+        if count < len.div_ceil(BLOCK_BYTES) || !runs.iter().all(is_inside) {
+            return None;
+        }
+        let blocks: Vec<u64> = runs.iter().flat_map(|(first, run)| *first..first + run).collect();
+        let mut state = self.lock();
+        // While bodies are being adopted, `free` has what is taken.
+        if blocks.iter().any(|block| !state.free.insert(*block)) {
+            return None;
+        }
+        drop(state);
+        let stored = Stored { spool: Arc::clone(self), file, blocks, len };
+        Some(Spooled::new(len, digest, Arc::new(stored)))
+    }
+
+    /// All that is to be adopted is: what is left over is free.
+    pub(crate) fn settle(&self) -> io::Result<()> {
+        let file = self.open()?;
+        let mut state = self.lock();
+        let taken = std::mem::take(&mut state.free);
+        state.end = taken.last().map_or(0, |last| last + 1);
+        state.free = (0..state.end).filter(|block| !taken.contains(block)).collect();
+        let end = state.end * BLOCK_BYTES;
+        drop(state);
+        if file.metadata()?.len() > end { file.set_len(end) } else { Ok(()) }
+    }
+
+    /// Returns once all that was written is safe.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        let file = self.lock().file.clone();
+        file.map_or(Ok(()), |file| file.sync_data())
+    }
+
+    /// The file that stays, else the folder of the one that does not.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.name.clone().unwrap_or_else(|| self.dir.clone())
     }
 
     /// Makes the file, if there is none yet.
@@ -48,7 +107,15 @@ impl Spool {
         if let Some(file) = &state.file {
             return Ok(Arc::clone(file));
         }
-        let file = Arc::new(create(&self.dir)?);
+        let file = match &self.name {
+            None => create(&self.dir)?,
+            Some(path) => {
+                let mut options = OpenOptions::new();
+                options.read(true).write(true).create(true).truncate(false);
+                owned(&mut options).open(path)?
+            }
+        };
+        let file = Arc::new(file);
         state.file = Some(Arc::clone(&file));
         Ok(file)
     }
@@ -204,6 +271,11 @@ impl Drop for Stored {
     }
 }
 
+/// The blocks that a body takes, in order.
+pub(crate) fn blocks_of(body: &Spooled) -> Vec<u64> {
+    Stored::of(body).map(|stored| stored.blocks.clone()).unwrap_or_default()
+}
+
 /// A new file that nobody else can open, and that is gone when it is closed.
 fn create(dir: &Path) -> io::Result<File> {
     static LAST: AtomicU64 = AtomicU64::new(0);
@@ -230,6 +302,17 @@ fn create(dir: &Path) -> io::Result<File> {
 #[cfg(unix)]
 fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600)
+}
+
+/// For its owner only.
+#[cfg(unix)]
+fn owned(options: &mut OpenOptions) -> &mut OpenOptions {
+    private(options)
+}
+
+#[cfg(windows)]
+const fn owned(options: &mut OpenOptions) -> &mut OpenOptions {
+    options
 }
 
 #[cfg(unix)]

@@ -100,6 +100,7 @@ impl Model {
 
     /// A job is there, or has moved.
     pub(super) fn note_job(&mut self, id: RequestId) {
+        self.jobs.moved(id);
         if self.changes.is_watched
             && let Some(row) = self.job_row(id)
         {
@@ -116,6 +117,7 @@ impl Model {
 
     /// Something has happened to a delivery.
     pub(super) fn note_delivery(&mut self, number: u64) {
+        self.deliveries.moved(number);
         if self.changes.is_watched
             && let Some(view) = self.delivery(number)
         {
@@ -125,6 +127,7 @@ impl Model {
 
     /// A delivery is forgotten, or has got another number.
     pub(super) fn note_delivery_gone(&mut self, number: u64) {
+        self.deliveries.moved(number);
         if self.changes.is_watched {
             self.changes.add(Change::DeliveryGone(number));
         }

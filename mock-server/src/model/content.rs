@@ -31,6 +31,11 @@ impl Spooled {
         self.len
     }
 
+    /// Depends on every byte.
+    pub(crate) const fn digest(&self) -> u128 {
+        self.digest
+    }
+
     /// Whether there are none.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

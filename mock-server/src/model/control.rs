@@ -431,8 +431,9 @@ fn view(request_id: RequestId, config: &Config, files: &Files, job: &Job) -> Job
         State::Done { outcome: Outcome::Made(_), run } => (JobState::Succeeded, run.is_some()),
         State::Done { outcome: Outcome::Failed(_), run } => (JobState::Failed, run.is_some()),
         State::Done { outcome: Outcome::Unread, run } => {
-            let is_valid =
-                Answer::prepare(config, files, job.endpoint.as_str(), &job.input).is_ok();
+            // What a rule gave ended well whatever the input.
+            let is_valid = job.plan.rule.is_some()
+                || Answer::prepare(config, files, job.endpoint.as_str(), &job.input).is_ok();
             (if is_valid { JobState::Succeeded } else { JobState::Failed }, run.is_some())
         }
     };

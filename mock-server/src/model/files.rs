@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::content::{Blob, Piece, slice};
 use super::exchange::Host;
 use super::id::{IdMap, TenantId};
+use super::keep::FileLog;
 use super::lifecycle::{Acl, Keep};
 use super::media::{Media, Size, measure};
 use crate::render::HEX;
@@ -19,6 +20,10 @@ pub(crate) struct FileKey(u128);
 impl FileKey {
     pub(crate) const fn new(bits: u128) -> Self {
         Self(bits)
+    }
+
+    pub(super) const fn bits(self) -> u128 {
+        self.0
     }
 
     /// The path on the CDN: `/files/{animal}/{32 digits}{rest}`.
@@ -94,6 +99,8 @@ pub(crate) struct Files {
     spooled_bytes: u64,
     /// What has changed since somebody asked, if anybody wants to know.
     changed: Option<BTreeSet<FileKey>>,
+    /// What has changed since it was written down, if anybody writes it down.
+    pub(super) log: Option<Box<FileLog>>,
 }
 
 /// One file.
@@ -166,6 +173,7 @@ impl Files {
         self.order.insert(age, key);
         self.count(key, &file);
         self.map.insert(key.0, file);
+        self.log(age, key);
         self.note(key);
     }
 
@@ -185,6 +193,7 @@ impl Files {
         self.discount(key, &file);
         let result = change(&mut file);
         self.count(key, &file);
+        self.log(file.age, key);
         self.map.insert(key.0, file);
         self.note(key);
         Some(result)
@@ -259,10 +268,11 @@ impl Files {
         }
     }
 
-    fn remove(&mut self, key: FileKey) {
+    pub(super) fn remove(&mut self, key: FileKey) {
         if let Some(file) = self.map.remove(&key.0) {
             self.discount(key, &file);
             self.order.remove(&file.age);
+            self.log(file.age, key);
             self.note(key);
         }
     }
@@ -270,6 +280,31 @@ impl Files {
     /// Begins or ends to note what changes.
     pub(crate) fn watch(&mut self, is_watched: bool) {
         self.changed = is_watched.then(BTreeSet::new);
+    }
+
+    /// Begins to note what is to be written down: all that is there. `last_blob` numbers bodies.
+    pub(super) fn keep_anew(&mut self, last_blob: u64) {
+        let mut log = FileLog::after(last_blob);
+        for (key, file) in self.by_age() {
+            log.touched(file.age, key);
+            if let Content::Parts(session) = &file.content {
+                session.parts.keys().for_each(|number| log.part_touched(file.age, key, *number));
+            }
+        }
+        self.log = Some(Box::new(log));
+    }
+
+    /// A part of an upload has come, or has gone.
+    pub(super) fn part_changed(&mut self, key: FileKey, number: u32) {
+        if let (Some(log), Some(file)) = (&mut self.log, self.map.get(&key.0)) {
+            log.part_touched(file.age, key, number);
+        }
+    }
+
+    fn log(&mut self, age: u64, key: FileKey) {
+        if let Some(log) = &mut self.log {
+            log.touched(age, key);
+        }
     }
 
     fn note(&mut self, key: FileKey) {
@@ -423,6 +458,10 @@ impl File {
     /// Whether anybody may know of it.
     pub(crate) const fn is_there(&self) -> bool {
         matches!(self.content, Content::Uploaded { .. } | Content::Made { .. })
+    }
+
+    pub(super) const fn age(&self) -> u64 {
+        self.age
     }
 
     pub(crate) fn acl(&self) -> Option<&Acl> {

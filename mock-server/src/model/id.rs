@@ -37,6 +37,10 @@ impl RequestId {
         text
     }
 
+    pub(crate) const fn from_bits(bits: u128) -> Self {
+        Self(bits)
+    }
+
     pub(crate) const fn bits(self) -> u128 {
         self.0
     }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::id::{IdMap, RequestId};
 use super::job::{Job, Outcome, State};
+use super::keep::{End, JobLog};
 
 /// All jobs. Finished ones are kept in the order in which they expire, one list for each retention.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +14,8 @@ pub(crate) struct Jobs {
     unfinished: BTreeMap<u64, RequestId>,
     finished: [VecDeque<Finished>; 2],
     bytes: usize,
+    /// What has changed since it was written down, if anybody writes it down.
+    pub(super) log: Option<Box<JobLog>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +38,9 @@ impl Jobs {
 
     pub(crate) fn insert(&mut self, id: RequestId, job: Job) {
         self.bytes += job.bytes();
+        if let Some(log) = &mut self.log {
+            log.added(job.age, id);
+        }
         if !job.is_done() {
             self.unfinished.insert(job.age, id);
         }
@@ -51,6 +57,9 @@ impl Jobs {
         // A retention beyond what the clock can say never ends: the job stays until it is evicted,
         // by way of the list of unfinished ones, which have no end either.
         let Some(job) = self.map.get(&id) else { return };
+        if let Some(log) = &mut self.log {
+            log.ended(job.age, id, End { until, is_large: large, age });
+        }
         let Some(until) = until else {
             self.unfinished.insert(job.age, id);
             return;
@@ -94,6 +103,9 @@ impl Jobs {
         let job = self.map.remove(&id)?;
         self.bytes -= job.bytes();
         self.unfinished.remove(&job.age);
+        if let Some(log) = &mut self.log {
+            log.gone(job.age, id);
+        }
         Some(*job)
     }
 
@@ -101,7 +113,56 @@ impl Jobs {
         let one = self.finished[large].pop_front()?;
         let job = self.map.remove(&one.id).expect("every finished job is in the table");
         self.bytes -= job.bytes();
+        if let Some(log) = &mut self.log {
+            log.gone(job.age, one.id);
+        }
         Some(one.id)
+    }
+
+    /// A job has changed in a way that is written down.
+    pub(super) fn moved(&mut self, id: RequestId) {
+        if let (Some(log), Some(job)) = (&mut self.log, self.map.get(&id)) {
+            log.moved(job.age, id);
+        }
+    }
+
+    /// Begins to note what changes; all that is there counts as new.
+    pub(super) fn keep_anew(&mut self) {
+        let mut log = JobLog::default();
+        self.map.iter().for_each(|(id, job)| log.added(job.age, *id));
+        for (one, is_large) in [(0, false), (1, true)]
+            .iter()
+            .flat_map(|(at, large)| self.finished[*at].iter().map(move |one| (one, *large)))
+        {
+            if let Some(job) = self.map.get(&one.id) {
+                let end = End { until: Some(one.until), is_large, age: one.age };
+                log.ended(job.age, one.id, end);
+            }
+        }
+        self.log = Some(Box::new(log));
+    }
+
+    /// How long a finished job is kept. Looks at all of them.
+    pub(super) fn end_of(&self, id: RequestId) -> Option<End> {
+        [false, true].into_iter().find_map(|is_large| {
+            let one = self.finished[usize::from(is_large)].iter().find(|one| one.id == id)?;
+            Some(End { until: Some(one.until), is_large, age: one.age })
+        })
+    }
+
+    /// Forgets a job, finished or not, that was in no line and had no runner.
+    pub(super) fn forget(&mut self, id: RequestId) {
+        for large in 0..2 {
+            if let Some(at) = self.finished[large].iter().position(|one| one.id == id)
+                && let Some(one) = self.finished[large].remove(at)
+            {
+                // As the oldest it goes the way of all.
+                self.finished[large].push_front(one);
+                self.remove_finished(large);
+                return;
+            }
+        }
+        self.remove_unfinished(id);
     }
 
     /// Finished jobs whose outcome was put off.

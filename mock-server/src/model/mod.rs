@@ -38,6 +38,7 @@ mod id;
 mod input;
 mod job;
 mod jobs;
+pub(crate) mod keep;
 mod ledger;
 mod lifecycle;
 mod line;
@@ -171,6 +172,8 @@ pub struct Model {
     lost_after: Option<Duration>,
     /// Exchanges that the scenario watches.
     flights: BTreeMap<u64, Flight>,
+    /// Whether somebody writes down what changes.
+    keeping: Option<Box<keep::Keeping>>,
     out: VecDeque<Output>,
     /// How many of them have passed the faults.
     passed: usize,
@@ -258,6 +261,7 @@ impl Model {
             lost_after: None,
             flights: BTreeMap::new(),
             passed: 0,
+            keeping: None,
             out: VecDeque::new(),
             config,
         }

@@ -84,6 +84,9 @@ impl Model {
         let Some((id, job)) = found else {
             return Some(reply::unknown_request(self.mint_other()));
         };
+        if let Some(keeping) = &mut self.keeping {
+            keeping.asked_about(id);
+        }
         if matches!(job.state, State::Done { outcome: Outcome::Unread, .. }) {
             self.read(id);
         }
@@ -433,15 +436,14 @@ impl Model {
 
     /// Works out what came of a job, if that was put off.
     pub(crate) fn read(&mut self, id: RequestId) {
+        let Some(job) = self.jobs.get(id) else { return };
+        if !matches!(job.state, State::Done { outcome: Outcome::Unread, .. }) {
+            return;
+        }
+        let read = Outcome::of(self.prepare_job(id, job));
         let Some(job) = self.jobs.get_mut(id) else { return };
-        if let State::Done { outcome: outcome @ Outcome::Unread, .. } = &mut job.state {
-            // A job with a rule is never left unread.
-            *outcome = Outcome::of(Answer::prepare(
-                &self.config,
-                &self.files,
-                job.endpoint.as_str(),
-                &job.input,
-            ));
+        if let State::Done { outcome, .. } = &mut job.state {
+            *outcome = read;
             let bytes = outcome.bytes();
             self.ledger.ended(job.ledger, &job.endpoint, outcome.units());
             self.jobs.recount(0, bytes);

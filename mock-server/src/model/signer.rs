@@ -43,12 +43,28 @@ impl Signer {
         derive(seed, u64::MAX)
     }
 
+    /// One that has rotated so often before.
+    pub(crate) fn rotated(seed: u64, tenant: TenantId, rotations: u64) -> Self {
+        let mut signer = Self { keys: Vec::new(), rotations: rotations.saturating_sub(1) };
+        if rotations > 0 {
+            if rotations > 1 {
+                signer.keys.push(derive(seed, number(tenant, rotations - 1)));
+            }
+            signer.rotate(seed, tenant);
+        }
+        signer
+    }
+
+    /// How often it has rotated.
+    pub(crate) const fn rotations(&self) -> u64 {
+        self.rotations
+    }
+
     /// Signs with a new key from now on. Keys of different tenants differ after the first.
     pub(crate) fn rotate(&mut self, seed: u64, tenant: TenantId) {
         self.keys(seed);
         self.rotations += 1;
-        let number = u64::from(tenant.number()) << 32 | self.rotations;
-        self.keys.insert(0, derive(seed, number));
+        self.keys.insert(0, derive(seed, number(tenant, self.rotations)));
         self.keys.truncate(KEYS_SHOWN);
     }
 
@@ -100,6 +116,11 @@ pub(crate) fn signature_value(signature: &Signature) -> HeaderValue {
 
 /// An Ed25519 signature.
 pub(crate) type Signature = [u8; 64];
+
+/// Names the key after so many rotations, if there were any.
+fn number(tenant: TenantId, rotations: u64) -> u64 {
+    u64::from(tenant.number()) << 32 | rotations
+}
 
 fn derive(seed: u64, rotations: u64) -> SigningKey {
     let mut hash = Sha256::new();

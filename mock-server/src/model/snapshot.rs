@@ -38,6 +38,7 @@ impl Model {
             lost_after: None,
             flights: BTreeMap::new(),
             passed: 0,
+            keeping: None,
             out: VecDeque::new(),
         };
         // What was open held runners and watched jobs.
@@ -64,6 +65,7 @@ impl Model {
         // Nobody has seen these; those who look at the copy ask for themselves.
         copy.out.clear();
         copy.watch(false);
+        copy.unkeep();
         copy
     }
 }

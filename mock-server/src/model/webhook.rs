@@ -133,7 +133,7 @@ pub enum WebhookHosts {
 
 impl WebhookHosts {
     /// Why an address is not called, if so.
-    fn refusal(self, uri: &Uri) -> Option<&'static str> {
+    pub(super) fn refusal(self, uri: &Uri) -> Option<&'static str> {
         if uri.scheme_str() != Some("http") {
             return Some("only plain http is spoken");
         }
@@ -216,12 +216,12 @@ pub struct DeliveryAttempt {
 /// All deliveries, and who signs them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Deliveries {
-    all: BTreeMap<u64, Delivery>,
+    pub(super) all: BTreeMap<u64, Delivery>,
     /// The exchange of each attempt in flight.
     in_flight: BTreeMap<u64, u64>,
-    last: u64,
+    pub(super) last: u64,
     last_exchange: u64,
-    bytes: usize,
+    pub(super) bytes: usize,
     pub(crate) signer: Signer,
     /// Keys of other tenants that the set of keys shows too.
     pub(crate) other_keys: Vec<[u8; 32]>,
@@ -229,25 +229,29 @@ pub(crate) struct Deliveries {
     pub(crate) withhold_next: bool,
     /// Those that shall come after the next one.
     overtaken: Vec<u64>,
+    /// What has changed since it was written down, and whether it is new; if anybody writes it down.
+    pub(super) log: Option<BTreeMap<u64, bool>>,
 }
 
 #[derive(Clone, Debug)]
-struct Delivery {
-    request_id: RequestId,
-    url: Uri,
-    body: Bytes,
-    state: DeliveryState,
-    attempts: Vec<DeliveryAttempt>,
+pub(super) struct Delivery {
+    pub(super) request_id: RequestId,
+    pub(super) url: Uri,
+    pub(super) body: Bytes,
+    pub(super) state: DeliveryState,
+    pub(super) attempts: Vec<DeliveryAttempt>,
     /// Attempts since it was begun or begun anew.
-    tries: u32,
+    pub(super) tries: u32,
     /// Counts moves, so that events planned before a move are known to be stale.
-    epoch: u32,
-    exchange: u64,
-    until: Option<Instant>,
+    pub(super) epoch: u32,
+    pub(super) exchange: u64,
+    pub(super) until: Option<Instant>,
     /// What the rule of its job wants to go wrong, once.
-    planned: Webhook,
+    pub(super) planned: Webhook,
     /// What goes wrong with the next attempt, where that was decided before it was put off.
-    put_off: Option<Webhook>,
+    pub(super) put_off: Option<Webhook>,
+    /// When the next attempt begins, while it rests.
+    pub(super) next: Option<Instant>,
 }
 
 impl Delivery {
@@ -268,6 +272,9 @@ impl Deliveries {
         self.last += 1;
         self.bytes += delivery.body.len();
         self.all.insert(self.last, delivery);
+        if let Some(log) = &mut self.log {
+            log.insert(self.last, true);
+        }
         self.last
     }
 
@@ -282,6 +289,13 @@ impl Deliveries {
         self.bytes -= oldest.body.len();
         self.in_flight.remove(&oldest.exchange);
         Some(number)
+    }
+
+    /// A delivery has changed, has come or has gone.
+    pub(super) fn moved(&mut self, number: u64) {
+        if let Some(log) = &mut self.log {
+            log.entry(number).or_insert(false);
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -417,6 +431,7 @@ impl Model {
             until: self.now.checked_add(window),
             planned,
             put_off: None,
+            next: None,
         });
         match refusal {
             None => self.deliver(number),
@@ -551,7 +566,7 @@ impl Model {
         }
     }
 
-    fn delivered(&mut self, number: u64, result: DeliveryResult) {
+    pub(super) fn delivered(&mut self, number: u64, result: DeliveryResult) {
         self.note_answer(number, &result);
         let profile = &self.config.webhook_retry;
         let Some(delivery) = self.deliveries.all.get_mut(&number) else { return };
@@ -570,6 +585,7 @@ impl Model {
             _ => (DeliveryState::Resting, in_time),
         };
         delivery.state = state;
+        delivery.next = next;
         delivery.epoch += 1;
         if let Some(attempt) = delivery.attempts.last_mut() {
             attempt.result = Some(result);

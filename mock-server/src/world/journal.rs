@@ -1,6 +1,6 @@
 //! What was asked and answered: the last exchanges of a world, within limits of count and size.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -15,6 +15,16 @@ pub(crate) struct Journal {
     /// The number of the last entry; they count up from 1.
     last: u64,
     bytes: usize,
+    /// What has changed since it was written down, if anybody writes it down.
+    pub(super) log: Option<JournalLog>,
+}
+
+/// Entries that have changed, by number.
+#[derive(Debug, Default)]
+pub(super) struct JournalLog {
+    pub(super) touched: BTreeSet<u64>,
+    /// The first entry that there was when it was last written down.
+    pub(super) first: u64,
 }
 
 /// One exchange.
@@ -87,7 +97,7 @@ impl From<&Entry> for Seen {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Message {
     /// `name: value` in lines. Values that are secret are `***`.
-    headers: Box<[u8]>,
+    pub(super) headers: Box<[u8]>,
     /// The start of the body, up to [`BODY_SHOWN_MAX`].
     pub(crate) body: Bytes,
     /// How long the body was.
@@ -192,6 +202,7 @@ impl Journal {
         entry.took = now.duration_since(entry.at).ok();
         entry.response = response;
         self.bytes += entry.bytes();
+        self.log(number);
         self.shrink();
     }
 
@@ -210,6 +221,25 @@ impl Journal {
         self.last
     }
 
+    /// The number of the oldest that is kept, or of the next one.
+    pub(super) fn first(&self) -> u64 {
+        self.entries.front().map_or(self.last + 1, |entry| entry.number)
+    }
+
+    /// Goes on with entries of one before, the oldest first.
+    pub(super) fn restore(&mut self, entries: impl Iterator<Item = Entry>, last: u64) {
+        self.entries = entries.collect();
+        self.bytes = self.entries.iter().map(Entry::bytes).sum();
+        self.last = self.entries.back().map_or(0, |entry| entry.number).max(last);
+        self.shrink();
+    }
+
+    fn log(&mut self, number: u64) {
+        if let Some(log) = &mut self.log {
+            log.touched.insert(number);
+        }
+    }
+
     pub(crate) fn clear(&mut self) {
         self.entries.clear();
         self.bytes = 0;
@@ -220,6 +250,7 @@ impl Journal {
         entry.number = self.last;
         self.bytes += entry.bytes();
         self.entries.push_back(entry);
+        self.log(self.last);
         self.shrink();
         self.last
     }

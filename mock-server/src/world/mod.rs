@@ -7,6 +7,7 @@
 mod clock;
 mod find;
 mod journal;
+mod keep;
 mod news;
 mod snapshot;
 mod tenant;

@@ -47,7 +47,9 @@ impl World {
     }
 
     fn replace(&mut self, model: Model, player: Option<Player>) {
+        let keeping = self.model.unkeep();
         self.model = model;
+        self.model.keep_anew(keeping);
         self.player = player;
         self.generation = self.generation.wrapping_add(1);
         self.deliveries_under_way = 0;

@@ -12,6 +12,7 @@ mod faults;
 mod figures;
 mod helpers;
 mod inputs;
+mod kill;
 mod media;
 mod packages;
 mod platform;

@@ -82,6 +82,7 @@ impl Model {
         let mut account = Lifecycle::read(&value).map_err(Refusal::invalid)?;
         account.acl = account.acl.map(|acl| self.without_strangers(acl));
         self.storage.account = account;
+        self.account_changed();
         Ok(self.settings())
     }
 

@@ -48,6 +48,17 @@ pub(crate) struct Text {
     pub(crate) text: Box<str>,
 }
 
+impl Text {
+    /// Types that texts have, each with the end of its name.
+    pub(crate) const KINDS: [(&'static str, &'static str); 4] =
+        [Self::JSON, Self::SVG, Self::SUBTITLES, Self::PLAIN];
+
+    pub(crate) const JSON: (&'static str, &'static str) = ("application/json", ".json");
+    pub(crate) const SVG: (&'static str, &'static str) = ("image/svg+xml", ".svg");
+    pub(crate) const SUBTITLES: (&'static str, &'static str) = ("application/x-subrip", ".srt");
+    pub(crate) const PLAIN: (&'static str, &'static str) = ("text/plain", ".txt");
+}
+
 impl Media {
     /// A PNG of a picture.
     pub(crate) const fn png(picture: Picture) -> Self {

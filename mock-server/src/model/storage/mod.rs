@@ -49,6 +49,19 @@ pub(crate) struct Storage {
     tokens_over: u64,
 }
 
+impl Storage {
+    /// How many tokens were given out, and up to which of them all are over.
+    pub(super) const fn token_marks(&self) -> (u64, u64) {
+        (self.tokens, self.tokens_over)
+    }
+
+    /// Goes on from there.
+    pub(super) const fn set_token_marks(&mut self, tokens: u64, tokens_over: u64) {
+        self.tokens = tokens;
+        self.tokens_over = tokens_over;
+    }
+}
+
 impl Model {
     /// Answers a call below `/storage/` of the REST host; `None` if the answer is late or never comes.
     pub(crate) fn storage(&mut self, exchange: u64, request: &Request<'_>) -> Option<Response> {

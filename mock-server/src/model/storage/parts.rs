@@ -157,6 +157,7 @@ impl Model {
                 session.parts.insert(number, blob);
             }
         });
+        self.files.part_changed(key, number);
         self.counters.parts += 1;
         let mut response = self.done(quoted(&etag));
         if with_body {

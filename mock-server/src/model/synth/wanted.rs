@@ -110,7 +110,7 @@ impl Wanted {
                     .map(|(name, value)| (name.clone(), value.clone()))
                     .collect();
                 let value = json!({"endpoint": asked.endpoint, "seed": seed, "input": settings});
-                text("application/json", ".json", value.to_string())
+                text(Text::JSON, value.to_string())
             }
             Self::Svg => {
                 let Size { width, height } = asked.size(Size { width: 1024, height: 1024 });
@@ -121,20 +121,18 @@ impl Wanted {
                      <circle cx=\"50%\" cy=\"50%\" r=\"25%\" fill=\"hsl({} 60% 70%)\"/></svg>\n",
                     (hue + 150) % 360
                 );
-                text("image/svg+xml", ".svg", svg)
+                text(Text::SVG, svg)
             }
             Self::Subtitles => {
                 let line = "1\n00:00:00,000 --> 00:00:01,000\nmade by fal-mock\n";
-                text("application/x-subrip", ".srt", line.to_owned())
+                text(Text::SUBTITLES, line.to_owned())
             }
-            Self::Plain => {
-                text("text/plain", ".txt", format!("made by fal-mock from {seed:016x}\n"))
-            }
+            Self::Plain => text(Text::PLAIN, format!("made by fal-mock from {seed:016x}\n")),
         }
     }
 }
 
-fn text(content_type: &'static str, extension: &'static str, text: String) -> Media {
+fn text((content_type, extension): (&'static str, &'static str), text: String) -> Media {
     Media::Text(Text { content_type, extension, text: text.into() })
 }
 

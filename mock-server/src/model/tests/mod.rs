@@ -3,6 +3,7 @@
 mod feed;
 mod front;
 mod jobs;
+mod keep;
 mod lifecycle;
 mod limits;
 mod parts;
