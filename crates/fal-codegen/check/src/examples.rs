@@ -11,7 +11,7 @@ pub struct Example {
     pub place: String,
     /// The whole input or output around it.
     pub value: Value,
-    /// Whether the example fits its own schema.
+    /// Whether the whole value fits its schema.
     pub is_fit: bool,
 }
 
@@ -30,9 +30,13 @@ pub fn of_output(model: &ModelSchema) -> Vec<Example> {
 fn of_root(schema: Schema<'_>, place: &str) -> Vec<Example> {
     // The smallest value is an example too.
     let smallest = minimal(schema, 0);
-    let mut found = vec![Example { place: place.to_owned(), value: smallest, is_fit: true }];
+    let mut found = vec![(place.to_owned(), smallest)];
     collect(schema, place, &|value| value, &mut found, 0);
-    found
+    let example = |(place, value)| {
+        let is_fit = schema.accepts(&value, Mode::Strict);
+        Example { place, value, is_fit }
+    };
+    found.into_iter().map(example).collect()
 }
 
 /// Adds the examples in a schema; `around` puts a value of it where it belongs.
@@ -40,18 +44,14 @@ fn collect(
     schema: Schema<'_>,
     place: &str,
     around: &dyn Fn(Value) -> Value,
-    found: &mut Vec<Example>,
+    found: &mut Vec<(String, Value)>,
     depth: usize,
 ) {
     let beside = schema.examples();
     let schema = schema.resolved();
     let examples = if beside.is_empty() { schema.examples() } else { beside };
     for (index, example) in examples.iter().enumerate() {
-        found.push(Example {
-            place: format!("{place} #{index}"),
-            value: around(example.clone()),
-            is_fit: schema.accepts(example, Mode::Strict),
-        });
+        found.push((format!("{place} #{index}"), around(example.clone())));
     }
     if depth >= DEPTH_MAX {
         return;

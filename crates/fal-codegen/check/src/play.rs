@@ -35,7 +35,14 @@ where
     E: Endpoint + DeserializeOwned,
     E::Output: Serialize,
 {
-    Types { id: E::ID, input: pass::<E>, output: pass::<E::Output> }
+    Types { id: E::ID, input: pass_within_limits::<E>, output: pass::<E::Output> }
+}
+
+/// What the document allows must not be refused here either.
+fn pass_within_limits<E: Endpoint + DeserializeOwned>(value: &Value) -> Result<Value, String> {
+    let read: E = serde_json::from_str(&value.to_string()).map_err(|error| error.to_string())?;
+    read.check().map_err(|error| format!("refused: {error}"))?;
+    serde_json::to_value(&read).map_err(|error| error.to_string())
 }
 
 fn pass<T: DeserializeOwned + Serialize>(value: &Value) -> Result<Value, String> {
@@ -53,7 +60,7 @@ pub struct Tally {
     pub same: usize,
     /// Those that came back otherwise, in a way that is known and meant.
     pub differences: BTreeMap<Difference, Vec<String>>,
-    /// Those that do not fit their own schema, and were not read either.
+    /// Those that do not fit their schema, and were not read either.
     pub unfit: Vec<String>,
     /// Everything else.
     pub failures: Vec<String>,
@@ -137,7 +144,7 @@ impl fmt::Display for Tally {
         for (difference, places) in &self.differences {
             list(f, &difference.to_string(), places)?;
         }
-        list(f, "examples that do not fit their own schema", &self.unfit)?;
+        list(f, "examples refused that do not fit their schema", &self.unfit)?;
         list(f, "failures", &self.failures)
     }
 }

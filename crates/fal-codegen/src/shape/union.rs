@@ -95,7 +95,6 @@ impl Parts {
         // Where one of the alternatives is anything, `Other` is.
         let is_open = self.types.contains(&Ty::Json);
         self.types.retain(|ty| *ty != Ty::Json);
-        let is_texts_only = self.types.is_empty();
         match (&text, &self.types[..], self.texts.is_empty()) {
             (None, [], true) => return Union::One(Ty::Json),
             _ if is_open => {}
@@ -129,7 +128,6 @@ impl Parts {
             None if !texts.is_empty() && !is_open => Ty::Text,
             None => Ty::Json,
         };
-        debug_assert!(!is_texts_only || rest == Ty::Text || !holders.is_empty());
         Union::Enum(Enum { texts, holders, rest })
     }
 }
