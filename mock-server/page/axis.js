@@ -3,7 +3,7 @@
 import { clockTime, time } from "./format.js";
 
 /** What the axis may show. */
-export const RANGES = [["view", "rows in view"], ["60000", "last minute"], ["600000", "last 10 minutes"], ["3600000", "last hour"], ["all", "everything"]];
+export const RANGES = [["view", "Axis: in view"], ["60000", "last minute"], ["600000", "last 10 minutes"], ["3600000", "last hour"], ["all", "everything"]];
 
 /** When a job is over, or how far it has come. */
 const endOf = (job, now) => time(job.ended) ?? Math.max(now, time(job.submitted));

@@ -5,7 +5,7 @@ import { button, el, setText } from "./dom.js";
 import { dayTime, duration, shortId, time } from "./format.js";
 import { nowOf, setClock } from "./store.js";
 
-const MODES = [["real", "real time"], ["scaled:60", "60 times as fast"], ["virtual", "only when moved"], ["virtual:auto", "jumps to what comes next"]];
+const MODES = [["real", "real time"], ["scaled:60", "60 × as fast"], ["virtual", "moved by hand"], ["virtual:auto", "jumps ahead"]];
 
 const WHAT = {
   start: "a job starts", "start-timeout": "a job waits no longer", finish: "a job ends", "runner-loss": "a runner is lost", "runner-start": "a runner has started", run: "a run ends", "stream-event": "a stream goes on",
@@ -19,6 +19,7 @@ export class ClockView {
     this.tenant = tenant;
     this.report = report;
     this.link = link;
+    this.whose = el("span", { class: "dim", title: "Whose clock it is: that of the chosen tenant, or of what is open" });
     this.now = el("time", { class: "now", "aria-label": "What the clock shows" });
     this.mode = el("select", { "aria-label": "How time passes", on: { change: () => this.change({ mode: this.mode.value }) } });
     this.freezer = button("Freeze", () => this.freeze(), { title: "Stop the clock, or let it go on (Space)" });
@@ -27,14 +28,20 @@ export class ClockView {
     this.waits = el("ol", { class: "waits" });
     const advance = el("form", { class: "joined", on: { submit: (event) => { event.preventDefault(); this.advance(); } } },
       this.by, el("button", { type: "submit", title: "Move the clock on (a)" }, "Advance"));
-    root.append(this.now, this.mode, this.freezer, advance,
-      button("To the next event", () => this.runUntil({ next: true }), { title: "Move the clock on to what comes next (n)" }),
+    root.append(this.whose, this.now, this.mode, this.freezer, advance,
+      button("Next event", () => this.runUntil({ next: true }), { title: "Move the clock on to what comes next (n)" }),
       button("Until idle", () => this.runUntil({ idle: true }), { title: "Move the clock on until nothing is waited for (i)" }),
       el("details", { class: "popover" }, this.summary, this.waits));
     document.addEventListener("click", (event) => {
       const open = root.querySelector("details[open]");
       if (open && !open.contains(event.target)) open.open = false;
     });
+  }
+
+  /** Says whose clock it is, where there are several. */
+  name(isWanted) {
+    this.whose.hidden = !isWanted;
+    setText(this.whose, this.tenant());
   }
 
   freeze() {

@@ -81,6 +81,12 @@ function draw() {
   list.draw();
 }
 
+/** Fills a row, and says whose it is where several tenants are shown. */
+function fill(view, row, item) {
+  view.fill(row, item);
+  row.querySelector(".address").dataset.tenant = !shown.tenant && tenants.size > 1 ? item.tenant : "";
+}
+
 function renderEmpty(view) {
   const isFiltered = view.table.rows.size > 0;
   const kind = isFiltered ? "filtered" : view.name;
@@ -114,13 +120,14 @@ function renderGroups() {
     names.add(view.groupOf(row));
     if (names.size >= GROUPS_MAX) break;
   }
-  setOptions(byId("group"), [["", "all"], ...[...names].sort().map((name) => [name, name])], group);
+  setOptions(byId("group"), [["", `${view.groupName}: all`], ...[...names].sort().map((name) => [name, name])], group);
 }
 
 function renderTenants() {
   const names = [...tenants];
   byId("tenant-field").hidden = names.length < 2;
-  setOptions(byId("tenant"), [["", `all ${names.length}`], ...names.map((name) => [name, name])], shown.tenant);
+  clock.name(names.length > 1);
+  setOptions(byId("tenant"), [["", `${names.length} tenants`], ...names.map((name) => [name, name])], shown.tenant);
 }
 
 function setOptions(select, options, value) {
@@ -279,7 +286,7 @@ function use(view) {
   const isOther = shown.view !== view || !byId("head").hasChildNodes();
   shown.view = view;
   if (isOther) {
-    list.use({ name: view.title, make: view.make, fill: view.fill });
+    list.use({ name: view.title, make: view.make, fill: (row, item) => fill(view, row, item) });
     filtered = { signature: null, items: [] };
     byId("head").className = `head ${view.grid}`;
     byId("head").replaceChildren(...view.head());

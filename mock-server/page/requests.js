@@ -6,7 +6,9 @@ import { bytes, clockTime, dayTime, duration, time } from "./format.js";
 import { gallery } from "./media.js";
 import { tables } from "./store.js";
 
-const stateOf = (row) => (row.status === 0 ? "open" : row.status < 400 ? "fine" : row.status < 500 ? "refused" : "broken");
+const stateOf = (row) => (row.is_cut ? "cut" : row.status === 0 ? "open" : row.status < 400 ? "fine" : row.status < 500 ? "refused" : "broken");
+
+const statusOf = (row) => (row.status ? String(row.status) : row.is_cut ? "cut" : "open");
 
 export const requests = {
   name: "requests",
@@ -14,7 +16,7 @@ export const requests = {
   table: tables.requests,
   key: "request",
   groupName: "Host",
-  states: [["open", "open"], ["fine", "2xx 3xx"], ["refused", "4xx"], ["broken", "5xx"]],
+  states: [["open", "open"], ["fine", "2xx 3xx"], ["refused", "4xx"], ["broken", "5xx"], ["cut", "cut"]],
   stateOf,
   groupOf: (row) => row.host || "(none)",
   textOf: (row) => `${row.method} ${row.host}${row.path}?${row.query} ${row.status} ${row.tenant}`,
@@ -42,7 +44,7 @@ export const requests = {
     setText(cells.number, String(row.number));
     setText(cells.at, clockTime(time(row.at)));
     cells.status.dataset.state = stateOf(row);
-    setText(cells.status, row.status === 0 ? "open" : String(row.status));
+    setText(cells.status, statusOf(row));
     setText(cells.method, row.method);
     setText(cells.host, row.host);
     setText(cells.path, row.path + (row.query ? `?${row.query}` : ""));
@@ -61,7 +63,7 @@ export const requests = {
       ["facts", detail, () => section(`Request ${detail.number}`, [copyButton("as curl", () => curl(detail), "Copy as curl")],
         el("p", { class: "wide-address" }, el("strong", { text: detail.method }), " ", address),
         facts([
-          ["Status", el("span", { class: "state", "data-state": stateOf(detail), text: detail.status === 0 ? "no answer" : String(detail.status) })],
+          ["Status", el("span", { class: "state", "data-state": stateOf(detail), text: statusOf(detail) })],
           ["Time", dayTime(time(detail.at))],
           ["Took", detail.took_seconds === null ? null : duration(detail.took_seconds * 1000)],
           ["Tenant", tenant],

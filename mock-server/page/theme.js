@@ -15,7 +15,9 @@ export function nextTheme() {
 function set(wanted) {
   theme = wanted in NAMES ? wanted : "auto";
   document.documentElement.dataset.theme = theme;
-  byId("theme").textContent = NAMES[theme];
+  byId("theme").textContent = { auto: "System", light: "Light", dark: "Dark" }[theme];
+  byId("theme").setAttribute("aria-label", NAMES[theme]);
+  byId("theme").title = `${NAMES[theme]} (t)`;
   try {
     localStorage.setItem(KEY, theme);
   } catch {

@@ -180,7 +180,7 @@ const checks = {
     await page.locator("#clock summary").click();
     assert.ok(await page.locator(".waits a", { hasText: id.slice(0, 8) }).first().isVisible());
     await page.keyboard.press("Escape");
-    await page.getByRole("button", { name: "To the next event" }).click();
+    await page.getByRole("button", { name: "Next event" }).click();
     await until(page, () => document.querySelector("#clock summary").textContent.includes("a job ends"));
     const modes = page.getByLabel("How time passes");
     await modes.selectOption("real");

@@ -212,6 +212,7 @@ pub(super) fn show_row(entry: &Entry) -> Value {
         "path": entry.path,
         "query": entry.query,
         "status": entry.status,
+        "is_cut": entry.is_cut,
         "request_bytes": entry.request.body_len,
         "response_bytes": entry.response.body_len,
     })

@@ -44,6 +44,8 @@ pub(crate) struct Entry {
     pub(crate) request: Message,
     /// 0 while there is no answer.
     pub(crate) status: u16,
+    /// The connection was cut before an answer, by either end.
+    pub(crate) is_cut: bool,
     pub(crate) response: Message,
 }
 
@@ -160,6 +162,7 @@ impl Journal {
             query: redact_query(request.query.unwrap_or_default()),
             request: message,
             status: 0,
+            is_cut: false,
             response: Message::default(),
         })
     }
@@ -183,6 +186,7 @@ impl Journal {
             query: "".into(),
             request: Message::default(),
             status,
+            is_cut: false,
             response: Message::default(),
         })
     }
@@ -204,6 +208,14 @@ impl Journal {
         self.bytes += entry.bytes();
         self.log(number);
         self.shrink();
+    }
+
+    /// There will be no answer.
+    pub(crate) fn cut(&mut self, number: u64) {
+        let at = self.position(number);
+        if let Some(entry) = at.and_then(|at| self.entries.get_mut(at)) {
+            entry.is_cut = true;
+        }
     }
 
     /// One exchange.

@@ -114,6 +114,8 @@ fn entry_of(number: u64, row: &Bytes) -> Option<Entry> {
             body_len: fields.request_body_len,
         },
         status: fields.status,
+        // Whoever waited for an answer has lost it with the process.
+        is_cut: fields.status == 0,
         response: Message {
             headers: fields.response_headers,
             body,

@@ -222,6 +222,12 @@ impl World {
         }
     }
 
+    /// A request gets no answer.
+    fn cut(&mut self, number: u64) {
+        self.journal.cut(number);
+        self.hear_request(number);
+    }
+
     /// What to do next, written down on the way.
     fn poll_output(&mut self) -> Output {
         let recorded = self.player.as_mut().and_then(Player::poll_output);
@@ -247,7 +253,9 @@ impl World {
             Output::Cut { id } | Output::Reset { id } => {
                 let current = self.current.take_if(|(current, _)| current == id);
                 let number = current.map(|(_, number)| number).or_else(|| self.waiting.remove(id));
-                number.inspect(|number| self.hear_request(*number));
+                if let Some(number) = number {
+                    self.cut(number);
+                }
             }
             Output::Deliver { .. } => self.deliveries_under_way += 1,
             Output::Wait { .. } => {
@@ -423,7 +431,9 @@ impl Worlds {
     /// The peer of an exchange has gone away.
     pub(crate) fn handle_gone(&mut self, real: Instant, tenant: TenantId, id: u64) {
         if let Some(world) = self.all.get_mut(&tenant) {
-            world.waiting.remove(&id);
+            if let Some(number) = world.waiting.remove(&id) {
+                world.cut(number);
+            }
             let now = world.clock.at(real);
             if let Some(player) = &mut world.player {
                 player.handle_gone(now, id);
