@@ -2,6 +2,7 @@
 
 mod client;
 mod corpus;
+mod gallery;
 mod js_client;
 mod js_realtime;
 mod machines;

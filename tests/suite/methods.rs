@@ -34,23 +34,27 @@ impl Methods {
             let ours = ours(method).unwrap_or_else(|| panic!("{name}: what is ours of {method}?"));
             table += &format!("| `{method}` | {} | {ours} |\n", doors.join(", "));
         }
-        let alone = README.lock().expect("no test has panicked while it wrote");
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-        let readme = std::fs::read_to_string(&path).expect("there is a README");
-        let (start, end) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->"));
-        let from = readme.find(&start).expect("the README has a place for the table") + start.len();
-        let to = from + readme[from..].find(&end).expect("the place has an end");
-        if std::env::var_os("FAL_WRITE_TABLES").is_some() {
-            let readme = format!("{}{table}{}", &readme[..from], &readme[to..]);
-            std::fs::write(&path, readme).expect("the README can be written");
-        } else {
-            drop(alone);
-            assert_eq!(
-                &readme[from..to],
-                table,
-                "{name}: the README's table is out of date: FAL_WRITE_TABLES=1 writes it anew"
-            );
-        }
+        check_part("README.md", name, &table);
+    }
+}
+
+/// Compares a part of a Markdown file at the root or below with what it should say, or writes it. It stands between
+/// `<!-- NAME -->` and `<!-- end of NAME -->`.
+#[track_caller]
+pub(crate) fn check_part(file: &str, name: &str, part: &str) {
+    let alone = README.lock().expect("no test has panicked while it wrote");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
+    let text = std::fs::read_to_string(&path).expect("the file is there");
+    let (start, end) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->"));
+    let from = text.find(&start).expect("there is a place for the part") + start.len();
+    let to = from + text[from..].find(&end).expect("the place has an end");
+    if std::env::var_os("FAL_WRITE_TABLES").is_some() {
+        let text = format!("{}{part}{}", &text[..from], &text[to..]);
+        std::fs::write(&path, text).expect("the file can be written");
+    } else {
+        drop(alone);
+        let problem = "the part is out of date: FAL_WRITE_TABLES=1 writes it anew";
+        assert_eq!(&text[from..to], part, "{file}, {name}: {problem}");
     }
 }
 
