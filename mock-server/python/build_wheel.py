@@ -15,7 +15,7 @@ import zipfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-MODULES = ("__init__.py", "__main__.py", "testing.py")
+FILES = ("__init__.py", "__main__.py", "py.typed", "testing.py")
 
 
 def project() -> dict[str, str]:
@@ -72,7 +72,7 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     tags = "".join(f"Tag: py3-none-{platform}\n" for platform in tag[len("py3-none-") :].split("."))
     info = f"{stem}.dist-info"
     ending = ".exe" if os.name == "nt" else ""
-    files = {f"fal_mock/{name}": (HERE / "fal_mock" / name).read_bytes() for name in MODULES}
+    files = {f"fal_mock/{name}": (HERE / "fal_mock" / name).read_bytes() for name in FILES}
     files[f"{stem}.data/scripts/fal-mock{ending}"] = program
     files[f"{info}/METADATA"] = metadata().encode()
     files[f"{info}/WHEEL"] = f"Wheel-Version: 1.0\nGenerator: fal-mock\nRoot-Is-Purelib: false\n{tags}".encode()

@@ -12,7 +12,8 @@ use crate::tree::root;
 pub(crate) fn dist(target: Option<&str>) -> Outcome {
     let host = host()?;
     let target = target.unwrap_or(&host);
-    let folder = root().join("target/dist");
+    // Beside it are files that cargo makes on the way.
+    let folder = root().join("target/dist").join(target);
     let program = program(target, &folder)?;
     manual(&folder)?;
     if is_of(target, &host) {
@@ -46,10 +47,11 @@ fn is_of(target: &str, host: &str) -> bool {
 
 /// The program, stripped.
 fn program(target: &str, folder: &Path) -> Result<PathBuf, String> {
-    // Named always, so that cargo's folder for it is not the one of what is given away.
+    // Named always, so that the place of the program is always of the same form.
     let build =
         ["build", "--profile", "dist", "--locked", "--package", "fal-mock", "--target", target];
     let mut build = cargo(&build);
+    build.args(["--bin", "fal-mock"]);
     if target.contains("-musl") && !is_installed(&linker_of(target)) && is_installed("musl-gcc") {
         // What Debian's package musl-tools calls it; C in dependencies needs it.
         build.env(format!("CC_{}", target.replace('-', "_")), "musl-gcc");

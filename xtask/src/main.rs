@@ -126,7 +126,7 @@ usage: cargo xtask TASK
   bench validation
           inputs validated per second beside the crate jsonschema
   dist [TARGET]
-          the stripped program, manual pages, completions, a wheel and packages for npm, in target/dist
+          the stripped program, manual pages, completions, a wheel and packages for npm, below target/dist
   codegen-all [--clippy]
           types of every model document that is there: generated, compiled, and their examples played
   validation

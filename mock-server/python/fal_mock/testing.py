@@ -212,7 +212,8 @@ class Fal:
 
         What the mock plays for everybody (``--scenario``) decides where this one does not.
         """
-        name, body = "test", scenario
+        name = "test"
+        body: Json = scenario
         if isinstance(scenario, Path):
             name = str(scenario)
             try:
