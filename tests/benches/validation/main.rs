@@ -34,6 +34,9 @@ fn main() -> Result<(), Error> {
         Row::new("valid input: as fal", || {
             u64::from(model.is_valid(black_box(&good), Mode::AsFal))
         }),
+        Row::new("valid input: as fal, with a report", || {
+            u64::from(model.validate(black_box(&good), Mode::AsFal).is_valid())
+        }),
         Row::new("four errors with messages: jsonschema", || {
             reference.iter_errors(black_box(&bad)).map(|e| e.to_string().len() as u64).sum()
         }),
@@ -50,12 +53,14 @@ fn main() -> Result<(), Error> {
         out,
         "{ROUNDS} interleaved rounds, medians\n\n| | per second | ratio |\n|---|---:|---:|"
     )?;
-    for group in rows.chunks_mut(3) {
-        let limit = group[0].median();
-        for row in group {
-            let rate = row.median();
-            writeln!(out, "| {} | {rate:.0} | {:.2} |", row.name, rate / limit)?;
+    let mut limit = 0.0;
+    for row in &mut rows {
+        let rate = row.median();
+        // The rows of ours follow the one that they are compared with.
+        if row.name.ends_with("jsonschema") {
+            limit = rate;
         }
+        writeln!(out, "| {} | {rate:.0} | {:.2} |", row.name, rate / limit)?;
     }
     Ok(())
 }
