@@ -69,9 +69,17 @@ async fn deliveries_are_told_saved_and_counted() {
     submit(&url, &hook, "prompt=x");
     assert_eq!(running.until("delivery")["outcome"], "not_included");
     running.end().expect(0);
-    let attempts: Vec<_> = mock.deliveries().into_iter().flat_map(|d| d.attempts).collect();
+    // The mock takes note of the last answer a moment after it was given.
     let ok = Some(DeliveryResult::Answered(http::StatusCode::OK));
-    assert!(attempts.iter().all(|attempt| attempt.result == ok), "{attempts:?}");
+    let begin = std::time::Instant::now();
+    loop {
+        let attempts: Vec<_> = mock.deliveries().into_iter().flat_map(|d| d.attempts).collect();
+        if attempts.iter().all(|attempt| attempt.result == ok) {
+            break;
+        }
+        assert!(begin.elapsed() < std::time::Duration::from_secs(10), "{attempts:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
 
     // What was saved is what was received.
     let verify = |path: &str, code| {
