@@ -173,7 +173,8 @@ fn a_newcomer_gets_from_the_package_to_a_test() {
     let said = String::from_utf8(output.stdout).expect("it says text");
     let complaints = String::from_utf8_lossy(&output.stderr);
     let parts: Vec<&str> = said.split('\u{1e}').collect();
-    let mut transcript = String::from("```console\n");
+    // Not `console`: the blocks of that kind are run in one place, without its files.
+    let mut transcript = String::from("```text\n");
     for (index, step) in STEPS.iter().enumerate() {
         let part = |at: usize| parts.get(2 * index + at).copied().unwrap_or_default();
         transcript += &format!("$ {step}\n{}", tidied(part(1)));
