@@ -364,6 +364,7 @@ impl Keeper {
         let thread = std::thread::Builder::new()
             .name("fal-mock-state".to_owned())
             .spawn(move || writer.write_all(&mut *store, &woken))?;
+        shared.spool().thaw();
         Ok(Self { shared: Arc::clone(shared), wake, thread: Some(thread) })
     }
 }
@@ -376,6 +377,8 @@ impl Drop for Keeper {
         self.wake.notify_one();
         // A writer that panicked has written all that it could.
         let _ = self.thread.take().map(JoinHandle::join);
+        // Nothing more is written down, so the bodies that the safe rows name stay where they are.
+        self.shared.spool().freeze();
         // What it holds of the store is gone with it, and nothing more is gathered.
         self.shared.lock().kept = None;
     }

@@ -2,7 +2,8 @@
 //!
 //! The file has no name once it is open, so nothing is left behind however the process ends; but one that belongs to a
 //! state on disk has a name, and stays. Blocks of bodies that are gone are used again, and the file shrinks when its
-//! last ones are free.
+//! last ones are free. A file that stays does so only while somebody writes down which bodies are gone: a process that
+//! ends drops all of them, and the next one finds them where its rows say.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -32,6 +33,8 @@ struct State {
     /// Blocks in the file, used or not.
     end: u64,
     free: BTreeSet<u64>,
+    /// Whether blocks of bodies that are dropped stay taken, because nobody writes down that these are gone.
+    is_frozen: bool,
 }
 
 /// There is no block left.
@@ -46,10 +49,22 @@ impl Spool {
     }
 
     /// The same in a file that stays. What is in it must be [adopted](Self::adopt), and then [settled](Self::settle).
+    /// It is [frozen](Self::freeze) first.
     pub(crate) fn kept(path: PathBuf, bytes_max: u64) -> Arc<Self> {
         let dir = path.parent().map(Path::to_owned).unwrap_or_default();
         let blocks_max = bytes_max.div_ceil(BLOCK_BYTES);
-        Arc::new(Self { dir, name: Some(path), blocks_max, state: Mutex::default() })
+        let state = Mutex::new(State { is_frozen: true, ..State::default() });
+        Arc::new(Self { dir, name: Some(path), blocks_max, state })
+    }
+
+    /// From now on bodies that are dropped leave their blocks as they are.
+    pub(crate) fn freeze(&self) {
+        self.lock().is_frozen = true;
+    }
+
+    /// From now on bodies that are dropped free their blocks: somebody writes down that they are gone.
+    pub(crate) fn thaw(&self) {
+        self.lock().is_frozen = false;
     }
 
     /// A body that is in the file already, in runs of blocks. `None` if it is not there whole.
@@ -135,6 +150,9 @@ impl Spool {
     /// Cuts free blocks off the end of the file.
     fn trim(&self) {
         let mut state = self.lock();
+        if state.is_frozen {
+            return;
+        }
         let before = state.end;
         while state.end > 0 {
             let last = state.end - 1;
@@ -209,7 +227,7 @@ impl Writer {
     }
 }
 
-/// A body on disk. Dropping it frees its blocks.
+/// A body on disk. Dropping it frees its blocks, unless the spool is [frozen](Spool::freeze).
 #[derive(Debug)]
 pub(crate) struct Stored {
     spool: Arc<Spool>,
@@ -256,6 +274,9 @@ impl Stored {
 impl Drop for Stored {
     fn drop(&mut self) {
         let mut state = self.spool.lock();
+        if state.is_frozen {
+            return;
+        }
         state.free.extend(self.blocks.drain(..));
         let has_tail = state.end.checked_sub(1).is_some_and(|last| state.free.contains(&last));
         drop(state);

@@ -1,5 +1,5 @@
-//! A mock with a state is killed again and again under load, at random moments, and started on the same file: whatever
-//! it had answered is there, works, and has an id of its own.
+//! A mock with a state is killed again and again under load, at random moments, now and then told to stop, and started on
+//! the same file: whatever it had answered is there, works, and has an id of its own.
 //!
 //! `FAL_MOCK_KILLS` says how often (10), `FAL_MOCK_KILL_SEED` repeats a run; `cargo xtask kill` is the long one.
 
@@ -51,6 +51,19 @@ impl Process {
     fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// As whoever ends a service does.
+    #[cfg(unix)]
+    fn stop(mut self) {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        self.child.wait().unwrap();
+    }
+
+    #[cfg(windows)]
+    fn stop(self) {
+        self.kill();
     }
 }
 
@@ -402,7 +415,10 @@ async fn run(kills: u64, seed: u64, dir: PathBuf) {
                 panic!("round {round}: the mock went away by itself");
             }
         }
-        process.kill();
+        match round % STOP_EVERY {
+            1 => process.stop(),
+            _ => process.kill(),
+        }
         while let Some(ended) = callers.join_next().await {
             ended.expect("what it found is told above");
         }
@@ -462,6 +478,9 @@ async fn run(kills: u64, seed: u64, dir: PathBuf) {
         size >> 10,
     );
 }
+
+/// One of so many is told to stop and not killed.
+const STOP_EVERY: u64 = 5;
 
 /// Who call at once.
 const CALLERS: u64 = 12;

@@ -22,6 +22,7 @@ mod record;
 mod scenarios;
 mod secure;
 mod sockets;
+mod state;
 mod storage;
 mod tenants;
 mod tls;
