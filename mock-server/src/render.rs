@@ -51,9 +51,16 @@ pub(crate) fn push_number(out: &mut Vec<u8>, number: u64) {
 pub(crate) fn push_seconds(out: &mut Vec<u8>, duration: Duration) {
     push_number(out, duration.as_secs());
     out.push(b'.');
-    let mut digits = format!("{:06}", duration.subsec_micros());
-    digits.truncate(digits.trim_end_matches('0').len().max(1));
-    out.extend_from_slice(digits.as_bytes());
+    let mut rest = duration.subsec_micros();
+    let mut unit = 100_000;
+    loop {
+        out.push(b'0' + (rest / unit) as u8);
+        rest %= unit;
+        unit /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
 }
 
 /// Appends an instant of the wall clock as `2030-01-02T03:04:05.678901Z`.

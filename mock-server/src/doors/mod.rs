@@ -14,7 +14,7 @@ mod way;
 
 use std::borrow::Cow;
 
-use http::{HeaderMap, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, StatusCode, Uri, header};
 
 use crate::model::{Door, Host};
 
@@ -205,7 +205,7 @@ pub(crate) fn address(door: &Door<'_>, host: Host, name: &str) -> String {
 const DOMAINS: [&str; 4] = ["fal.run", "fal.ai", "fal.media", "falrun.com"];
 
 /// Where the clients put the address that they mean.
-const TARGET_HEADER: &str = "x-fal-target-url";
+const TARGET_HEADER: HeaderName = HeaderName::from_static("x-fal-target-url");
 
 #[cfg(test)]
 mod tests {

@@ -47,21 +47,23 @@ impl RequestId {
 
     /// Reads an id as it stands in an address.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let text = text.as_bytes();
-        if text.len() != 36 {
+        let text: &[u8; 36] = text.as_bytes().try_into().ok()?;
+        if [8, 13, 18, 23].iter().any(|at| text[*at] != b'-') {
             return None;
         }
-        let mut bits = 0u128;
-        for (at, byte) in text.iter().enumerate() {
-            if matches!(at, 8 | 13 | 18 | 23) {
-                if *byte != b'-' {
-                    return None;
-                }
-            } else {
-                bits = bits << 4 | u128::from(char::from(*byte).to_digit(16)?);
+        let mut halves = [0u64; 2];
+        for (half, digits) in [(0, 0..8), (0, 9..13), (0, 14..18), (1, 19..23), (1, 24..36)] {
+            for byte in &text[digits] {
+                let digit = match byte {
+                    b'0'..=b'9' => byte - b'0',
+                    b'a'..=b'f' => byte - b'a' + 10,
+                    b'A'..=b'F' => byte - b'A' + 10,
+                    _ => return None,
+                };
+                halves[half] = halves[half] << 4 | u64::from(digit);
             }
         }
-        Some(Self(bits))
+        Some(Self(u128::from(halves[0]) << 64 | u128::from(halves[1])))
     }
 }
 

@@ -171,12 +171,11 @@ impl Ledger {
     }
 
     fn sum(&mut self, endpoint: &str) -> &mut Sum {
-        let is_known = self.sums.contains_key(endpoint);
-        let name = if is_known || self.sums.len() < ENDPOINTS_MAX { endpoint } else { OTHERS };
-        if !self.sums.contains_key(name) {
-            self.sums.insert(name.into(), Sum::default());
+        if !self.sums.contains_key(endpoint) {
+            let name = if self.sums.len() < ENDPOINTS_MAX { endpoint } else { OTHERS };
+            return self.sums.entry(name.into()).or_default();
         }
-        self.sums.get_mut(name).expect("just inserted")
+        self.sums.get_mut(endpoint).expect("it was found")
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::HeaderName;
 use serde_json::Value;
 
 use super::exchange::Request;
@@ -165,10 +166,10 @@ pub(crate) struct Keep {
 /// without `-Preference` counts for uploads and the one with it for calls of models (inferred).
 pub(crate) fn read_headers(
     request: &Request<'_>,
-    names: [&'static str; 2],
+    names: &'static [HeaderName; 2],
 ) -> Result<Lifecycle, Problem> {
     let Some((name, text)) =
-        names.iter().find_map(|name| Some((*name, request.headers.get(*name)?.to_str().ok()?)))
+        names.iter().find_map(|name| Some((name, request.headers.get(name)?.to_str().ok()?)))
     else {
         return Ok(Lifecycle::default());
     };
@@ -177,17 +178,23 @@ pub(crate) fn read_headers(
         .and_then(|value| Lifecycle::read(&value))
         .map_err(|why| {
             let value = Value::String(text.to_owned());
-            Problem::new(&["header", name], "value_error", format!("Value error, {why}"), &value)
+            Problem::new(
+                &["header", name.as_str()],
+                "value_error",
+                format!("Value error, {why}"),
+                &value,
+            )
         })
 }
 
 /// The order of the lifecycle headers on uploads.
-pub(crate) const OF_UPLOADS: [&str; 2] =
-    ["x-fal-object-lifecycle", "x-fal-object-lifecycle-preference"];
+pub(crate) static OF_UPLOADS: [HeaderName; 2] = [LIFECYCLE, PREFERENCE];
 
 /// Their order on calls of models.
-pub(crate) const OF_CALLS: [&str; 2] =
-    ["x-fal-object-lifecycle-preference", "x-fal-object-lifecycle"];
+pub(crate) static OF_CALLS: [HeaderName; 2] = [PREFERENCE, LIFECYCLE];
+
+const LIFECYCLE: HeaderName = HeaderName::from_static("x-fal-object-lifecycle");
+const PREFERENCE: HeaderName = HeaderName::from_static("x-fal-object-lifecycle-preference");
 
 /// Rules in one list.
 pub(crate) const RULES_MAX: usize = 100;

@@ -1,5 +1,6 @@
 //! What was asked and answered: the last exchanges of a world, within limits of count and size.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, SystemTime};
 
@@ -37,7 +38,7 @@ pub(crate) struct Entry {
     pub(crate) took: Option<Duration>,
     pub(crate) method: Method,
     /// The host that it was for; empty for what is none of fal's.
-    pub(crate) host: Box<str>,
+    pub(crate) host: Cow<'static, str>,
     pub(crate) path: Box<str>,
     /// Without tokens and signatures.
     pub(crate) query: Box<str>,
@@ -157,7 +158,7 @@ impl Journal {
             at,
             took: None,
             method: request.method.clone(),
-            host: request.host.name().into(),
+            host: Cow::Borrowed(request.host.name()),
             path: request.path.into(),
             query: redact_query(request.query.unwrap_or_default()),
             request: message,
@@ -181,7 +182,7 @@ impl Journal {
             at,
             took: Some(Duration::ZERO),
             method: method.clone(),
-            host: host.into(),
+            host: Cow::Owned(host.to_owned()),
             path: path.into(),
             query: "".into(),
             request: Message::default(),

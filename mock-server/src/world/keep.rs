@@ -1,5 +1,6 @@
 //! A world that is written down, and one that goes on with what was.
 
+use std::borrow::Cow;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -84,7 +85,7 @@ fn entry_row(entry: &Entry) -> Vec<u8> {
         at: entry.at,
         took: entry.took,
         method: entry.method.as_str().into(),
-        host: entry.host.clone(),
+        host: (*entry.host).into(),
         path: entry.path.clone(),
         query: entry.query.clone(),
         request_headers: entry.request.headers.clone(),
@@ -105,7 +106,7 @@ fn entry_of(number: u64, row: &Bytes) -> Option<Entry> {
         at: fields.at,
         took: fields.took,
         method: Method::from_bytes(fields.method.as_bytes()).ok()?,
-        host: fields.host,
+        host: Cow::Owned(fields.host.into()),
         path: fields.path,
         query: fields.query,
         request: Message {

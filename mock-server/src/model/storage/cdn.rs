@@ -118,7 +118,7 @@ impl Model {
             return Err(Box::new(refusal));
         }
         let lifecycle =
-            lifecycle::read_headers(request, lifecycle::OF_UPLOADS).map_err(|problem| {
+            lifecycle::read_headers(request, &lifecycle::OF_UPLOADS).map_err(|problem| {
                 Box::new(reply::failure(self.mint_other(), &Failure::invalid(&[problem])))
             })?;
         let rest = match request.headers.get(FILE_NAME).map(HeaderValue::as_bytes) {

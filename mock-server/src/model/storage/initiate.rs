@@ -130,7 +130,7 @@ fn read(request: &Request<'_>) -> Result<Wish, Vec<Problem>> {
         }
     };
     let lifecycle =
-        lifecycle::read_headers(request, lifecycle::OF_UPLOADS).unwrap_or_else(|problem| {
+        lifecycle::read_headers(request, &lifecycle::OF_UPLOADS).unwrap_or_else(|problem| {
             problems.push(problem);
             Lifecycle::default()
         });

@@ -189,7 +189,7 @@ impl Model {
         &self,
         request: &Request<'_>,
     ) -> Result<Option<Box<Keep>>, super::Failure> {
-        let wish = super::lifecycle::read_headers(request, super::lifecycle::OF_CALLS)
+        let wish = super::lifecycle::read_headers(request, &super::lifecycle::OF_CALLS)
             .map_err(|problem| super::Failure::invalid(&[problem]))?;
         Ok(self.keep(wish))
     }
