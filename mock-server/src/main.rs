@@ -35,10 +35,13 @@ fn main() -> ExitCode {
         Some(_) => 1,
         None => cli.serve.service.workers,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers.max(1))
-        .enable_all()
-        .build();
+    // One thread is the first, whose memory glibc's allocator takes from the kernel in larger pieces.
+    let runtime = match workers {
+        0 | 1 => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        _ => {
+            tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()
+        }
+    };
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return complain(&format!("cannot start the runtime: {error}")),
@@ -495,8 +498,8 @@ struct Service {
     #[arg(long, default_value = "recorded", value_name = "WHEN", requires = "replay")]
     replay_timing: ReplayTiming,
 
-    /// Threads that serve connections.
-    #[arg(long, default_value_t = 2, value_name = "N")]
+    /// Threads that serve connections. The world has one lock, so more of them help with TLS and long uploads only.
+    #[arg(long, default_value_t = 1, value_name = "N")]
     workers: usize,
 }
 

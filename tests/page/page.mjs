@@ -321,10 +321,12 @@ const checks = {
     });
     const { access_url: url } = await upload.json();
     const file = await page.context().newPage();
-    await file.goto(`${live}/__mock/v1/files/content?url=${encodeURIComponent(url)}`);
-    assert.equal(await file.title(), "");
-    const { headers } = await fetch(`${live}/__mock/v1/files/content?url=${encodeURIComponent(url)}`);
-    assert.match(headers.get("content-security-policy"), /^sandbox;/);
+    for (const address of [url, `${live}/__mock/v1/files/content?url=${encodeURIComponent(url)}`]) {
+      const response = await file.goto(address);
+      assert.match(response.headers()["content-type"], /^text\/html/);
+      assert.equal(await file.title(), "", `${address} runs scripts`);
+      assert.match(response.headers()["content-security-policy"], /^sandbox(;|$)/);
+    }
   },
 
   async "dark-and-light-can-be-read"(check) {

@@ -278,10 +278,8 @@ mod tests {
             "https://fal.run:8443/x",
             "https://notfal.run/x",
         ] {
-            let headers = HeaderMap::from_iter([(
-                http::HeaderName::from_static(TARGET_HEADER),
-                HeaderValue::from_str(target).unwrap(),
-            )]);
+            let headers =
+                HeaderMap::from_iter([(TARGET_HEADER, HeaderValue::from_str(target).unwrap())]);
             let refused =
                 enter(&Uri::from_static("/x"), &headers, "h", Way::default()).unwrap_err();
             assert_eq!(refused.status(), StatusCode::BAD_REQUEST, "{target}");

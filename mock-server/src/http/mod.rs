@@ -189,6 +189,7 @@ async fn respond(
             None => record::forward(&shared, recording, &parts, incoming, &entry).await?,
         };
         shared.note(&parts.method, entry.host.name(), entry.path, response.status());
+        isolate(&mut response);
         if from_page {
             doors::allow_origin(&mut response);
         }
@@ -232,10 +233,22 @@ async fn respond(
         Answer::Later(later) => later.await.map_err(|ended| ended.on(&line))?,
     };
     response.body_mut().set_line(&line);
+    if matches!(entry.host, Host::Cdn | Host::Gcs) {
+        isolate(&mut response);
+    }
     if from_page {
         doors::allow_origin(&mut response);
     }
     Ok(response)
+}
+
+/// Opened as a page, what somebody has uploaded or the real service has given must not be of this origin, whose pages may
+/// use the control API.
+fn isolate<B>(response: &mut Response<B>) {
+    let headers = response.headers_mut();
+    let sandbox = header::HeaderValue::from_static("sandbox");
+    headers.insert(header::CONTENT_SECURITY_POLICY, sandbox);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, header::HeaderValue::from_static("nosniff"));
 }
 
 /// Encodes the file that a download is about to ask for: that takes milliseconds, and others would wait

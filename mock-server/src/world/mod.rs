@@ -20,7 +20,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use crate::model::{
     Catalog, Config, DeliveryResult, Frame, Host, JobState, KEY_SET_PATH, Model, Output, Piece,
@@ -83,6 +83,8 @@ pub(crate) struct World {
     /// The same for those that wait.
     waiting: BTreeMap<u64, u64>,
     alarm: Option<Instant>,
+    /// The last second that an answer was dated, and how that is written.
+    date: Option<(u64, HeaderValue)>,
     /// What is to be told, if somebody wants to know.
     heard: Option<Heard>,
 }
@@ -114,6 +116,7 @@ impl World {
             current: None,
             waiting: BTreeMap::new(),
             alarm: None,
+            date: None,
             heard: None,
         }
     }
@@ -222,6 +225,22 @@ impl World {
         }
     }
 
+    /// Answers are of the time of their world, not of that of the machine, which the shell would put there.
+    fn stamp(&mut self, headers: &mut HeaderMap) {
+        let now = self.model.wall(self.model.now());
+        let second = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let date = match &self.date {
+            Some((at, date)) if *at == second => date.clone(),
+            _ => {
+                let shown = SystemTime::UNIX_EPOCH + Duration::from_secs(second.min(DATE_MAX));
+                let date = HeaderValue::from_str(&httpdate::fmt_http_date(shown))
+                    .expect("letters, digits and spaces");
+                self.date.insert((second, date)).1.clone()
+            }
+        };
+        headers.insert(header::DATE, date);
+    }
+
     /// A request gets no answer.
     fn cut(&mut self, number: u64) {
         self.journal.cut(number);
@@ -231,10 +250,17 @@ impl World {
     /// What to do next, written down on the way.
     fn poll_output(&mut self) -> Output {
         let recorded = self.player.as_mut().and_then(Player::poll_output);
-        let output = match recorded.unwrap_or_else(|| self.model.poll_output()) {
+        let mut output = match recorded.unwrap_or_else(|| self.model.poll_output()) {
             Output::Wait { .. } => Output::Wait { until: self.next_due() },
             output => output,
         };
+        match &mut output {
+            Output::Reply { response, .. } => self.stamp(response.headers_mut()),
+            Output::Serve { head, .. } | Output::Stream { head, .. } => {
+                self.stamp(head.headers_mut());
+            }
+            _ => {}
+        }
         match &output {
             Output::Reply { id, response } => self.answered(*id, response.status(), || {
                 Message::new(response.headers(), response.body())
@@ -546,6 +572,9 @@ impl Worlds {
         self.all.insert(TenantId::FIRST, first);
     }
 }
+
+/// The last second of the year 9999, which is the last that a date can name.
+const DATE_MAX: u64 = 253_402_300_799;
 
 /// What the first tenant is called.
 pub(crate) const FIRST_NAME: &str = "default";

@@ -4,6 +4,7 @@ mod client;
 mod control;
 mod documents;
 mod doors;
+mod equal;
 mod events;
 mod exchanges;
 mod exec;

@@ -20,8 +20,8 @@ use crate::Error;
 
 /// Serves until it is ended; the first line of output is the port.
 pub(crate) fn serve(name: &str) -> Result<(), Error> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    // As the mock's program does it.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match name {
             "mock" => {
