@@ -7,6 +7,8 @@ use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 /// Everything that chance, time and order could change.
 const SCENARIO: &str = r#"
@@ -29,6 +31,9 @@ faults:
   - { name: held, fault: stall, on: download, nth: 1, for: 5s }
   - { name: news again, fault: webhook-duplicate, times: 1 }
 "#;
+
+/// Until what does not come is given up.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const KEY: &str = "authorization: Key id:secret\r\n";
 
@@ -63,6 +68,7 @@ impl Mock {
     /// Addresses are those of the service, so that no port stands in answers and signatures.
     fn begin(&self, method: &str, address: &str, headers: &str, body: &str) -> TcpStream {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let (host, path) = address.split_at(address.find('/').unwrap());
         let head = format!(
             "{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n",
@@ -150,20 +156,19 @@ fn trace(seed: &str, scenario: &Path, listener: &TcpListener) -> String {
         }
     }
     // Twice: this one is told again.
-    let news = std::thread::scope(|scope| {
-        let news = scope.spawn(|| {
-            [(); 2].map(|()| {
-                let (mut stream, _) = listener.accept().unwrap();
-                let news = read_request(&mut stream);
-                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
-                news
-            })
-        });
-        mock.control("POST", "clock/advance", r#"{"by":"1h"}"#);
-        news.join().unwrap()
+    let (told, news) = mpsc::channel();
+    let receiver = listener.try_clone().unwrap();
+    std::thread::spawn(move || {
+        for _ in 0..2 {
+            let (mut stream, _) = receiver.accept().unwrap();
+            told.send(read_request(&mut stream)).unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+        }
     });
-    for one in news {
-        writeln!(mock.trace, "news\n{one}").unwrap();
+    mock.control("POST", "clock/advance", r#"{"by":"1h"}"#);
+    for _ in 0..2 {
+        let news = news.recv_timeout(PATIENCE).expect("the webhook is called twice");
+        writeln!(mock.trace, "news\n{news}").unwrap();
     }
     mock.end("status stream", stream);
     mock.end("run", run);
