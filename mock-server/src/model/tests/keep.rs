@@ -260,7 +260,12 @@ fn play(kept: &mut Kept, begun: &mut Begun, step: &Step) {
             *begun = Begun::default();
             world.drain();
         }
-        Step::Pass(ms) => world.pass_ms(*ms),
+        Step::Pass(ms) => {
+            world.pass_ms(*ms);
+            // As a shell does that moves a clock, whether something is due or not.
+            world.model.handle_timeout(world.now);
+            world.drain();
+        }
     }
     kept.write();
 }
