@@ -60,6 +60,8 @@ fn main() -> ExitCode {
 fn builder(flags: &Service) -> Result<fal_mock::Builder, String> {
     let mut builder = MockFal::builder()
         .isolated(flags.isolated)
+        .allow_exec(flags.allow_exec)
+        .far_backends(flags.backend_hosts == BackendHosts::Any)
         .queue_time(flags.queue_time)
         .run_time(flags.run_time)
         .require_key(!flags.public)
@@ -365,6 +367,14 @@ struct Service {
     #[arg(long)]
     isolated: bool,
 
+    /// Let scenarios that come by the control API start programs (exec), too.
+    #[arg(long)]
+    allow_exec: bool,
+
+    /// Where the servers of a scenario's apps (http) may be.
+    #[arg(long, value_enum, default_value_t = BackendHosts::Near, value_name = "HOSTS")]
+    backend_hosts: BackendHosts,
+
     /// How long a job waits in the queue although a runner is free.
     #[arg(long, default_value = "200ms", value_parser = parse_duration, value_name = "TIME")]
     queue_time: Duration,
@@ -530,6 +540,15 @@ enum Hosts {
     /// This machine only: nothing leaves it.
     Loopback,
     /// Every host.
+    Any,
+}
+
+/// Where back ends may be, as a flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum BackendHosts {
+    /// On this machine or in a private network.
+    Near,
+    /// Anywhere: inputs of calls go there.
     Any,
 }
 

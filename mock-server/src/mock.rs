@@ -36,6 +36,8 @@ pub struct MockFal {
     server: JoinHandle<()>,
     timer: JoinHandle<()>,
     postman: JoinHandle<()>,
+    /// Has the work of apps done that have a back end of their own.
+    foreman: JoinHandle<()>,
     /// Writes down what changes, if that is wanted. Dropping it waits for that.
     keeper: Option<Keeper>,
 }
@@ -214,6 +216,11 @@ impl MockFal {
     /// As [`io::ErrorKind::InvalidData`], when a document that they name cannot be read or used. Then nothing changes.
     pub fn set_scenarios(&self, layers: &[Scenario]) -> io::Result<()> {
         let scenario = Arc::new(Scenario::layered(layers));
+        let may_be_far =
+            self.shared.with_model(TenantId::FIRST, |model, _| model.config().far_backends);
+        if let Some(why) = scenario.backend_refusal(true, may_be_far.unwrap_or_default()) {
+            return Err(unusable(why));
+        }
         let mut catalog = Catalog::empty();
         for path in scenario.documents() {
             Source::from(path).add_to(&mut catalog)?;
@@ -283,10 +290,12 @@ impl MockFal {
         self.server.abort();
         self.timer.abort();
         self.postman.abort();
+        self.foreman.abort();
         // All were aborted, so all errors say just that.
         let _ = (&mut self.server).await;
         let _ = (&mut self.timer).await;
         let _ = (&mut self.postman).await;
+        let _ = (&mut self.foreman).await;
         let keeper = self.keeper.take();
         let _ = tokio::task::spawn_blocking(move || drop(keeper)).await;
     }
@@ -297,6 +306,7 @@ impl Drop for MockFal {
         self.server.abort();
         self.timer.abort();
         self.postman.abort();
+        self.foreman.abort();
     }
 }
 
@@ -388,6 +398,18 @@ impl Builder {
     /// Jobs complete while they are being submitted, and runs answer at once.
     pub fn instant(mut self) -> Self {
         self.config.instant = true;
+        self
+    }
+
+    /// Whether a scenario that comes by the control API may start programs (`exec`). Default: no.
+    pub fn allow_exec(mut self, allow: bool) -> Self {
+        self.config.allow_exec = allow;
+        self
+    }
+
+    /// Whether servers of a scenario (`http`) may be anywhere. Default: on this machine or in a private network only.
+    pub fn far_backends(mut self, allow: bool) -> Self {
+        self.config.far_backends = allow;
         self
     }
 
@@ -547,6 +569,9 @@ impl Builder {
         let mut mode = self.clock;
         if !self.scenarios.is_empty() {
             let scenario = Scenario::layered(&self.scenarios);
+            if let Some(why) = scenario.backend_refusal(true, self.config.far_backends) {
+                return Err(unusable(why));
+            }
             self.seed = self.seed.or(scenario.seed);
             mode = mode.or(scenario.clock.mode);
             self.start = self.start.or(scenario.clock.start);
@@ -563,7 +588,6 @@ impl Builder {
                 source.add_prices_to(catalog)?;
             }
         }
-        let unusable = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
         if self.replay.is_some() && self.record.is_some() {
             return Err(unusable("a mock records or replays, not both".to_owned()));
         }
@@ -612,14 +636,31 @@ impl Builder {
         if let Some(record) = &self.record {
             gate.record(Recording::start(record, &catalog)?);
         }
-        let (shared, letters) = Shared::new(worlds, limits, address.to_string(), gate, spool);
+        let (shared, letters, orders) =
+            Shared::new(worlds, limits, address.to_string(), gate, spool);
         let keeper = store.map(|store| Keeper::start(&shared, store)).transpose()?;
         // What a state goes on with may have something to do at once.
         shared.with_worlds(TenantId::FIRST, |_, _| {});
         let server = tokio::spawn(http::serve(listener, Arc::clone(&shared)));
         let timer = tokio::spawn(Arc::clone(&shared).run_timer());
         let postman = tokio::spawn(http::deliver_all(Arc::clone(&shared), letters));
+        let foreman = tokio::spawn(http::work_all(Arc::clone(&shared), orders));
         let tenant = Tenant::new(Arc::clone(&shared), address, TenantId::FIRST, None);
-        Ok(MockFal { shared, tenant, address, catalog, loaded, server, timer, postman, keeper })
+        Ok(MockFal {
+            shared,
+            tenant,
+            address,
+            catalog,
+            loaded,
+            server,
+            timer,
+            postman,
+            foreman,
+            keeper,
+        })
     }
+}
+
+fn unusable(why: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
 }

@@ -221,6 +221,8 @@ pub struct ClockView {
     pub now: SystemTime,
     /// How many deliveries are being made: no clock jumps meanwhile.
     pub deliveries_under_way: usize,
+    /// How many calls back ends are working on: no clock jumps meanwhile either.
+    pub works_under_way: usize,
     /// What happens next, and when by this clock, the earliest first, up to 100.
     pub waits: Vec<(SystemTime, Wait)>,
 }
@@ -237,6 +239,7 @@ impl Clock<'_> {
                 is_frozen: world.clock.is_frozen(),
                 now: world.wall(real),
                 deliveries_under_way: world.deliveries_under_way(),
+                works_under_way: world.works_under_way(),
                 waits: waits.into_iter().map(|wait| (world.model.wall(wait.at), wait)).collect(),
             }
         })

@@ -1,5 +1,6 @@
 //! The scenario of a tenant: what is played, what happened of it, and another one on top.
 
+use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::clock::time_text;
@@ -34,6 +35,12 @@ pub(super) fn put(call: &Call<'_>) -> Result<Reply, Problem> {
     }
     let name = name.unwrap_or_else(|| "admin".to_owned());
     let scenario = Scenario::parse(&name, source).map_err(wrong)?;
+    let refusal = call.model(|model| {
+        scenario.backend_refusal(model.config().allow_exec, model.config().far_backends)
+    })?;
+    if let Some(why) = refusal {
+        return Err(Problem::new(StatusCode::FORBIDDEN, why));
+    }
     call.world(|world, real| world.set_scenario_layer(real, Some(scenario)))?;
     show(call)
 }

@@ -4,6 +4,7 @@
 //! across an await, and an idle request owns neither a task nor a timer.
 
 mod accept;
+mod backend;
 mod body;
 mod deliver;
 mod events;
@@ -39,6 +40,7 @@ use crate::page;
 use crate::render;
 
 use accept::{After, connection, tunnel};
+pub(crate) use backend::work_all;
 pub(crate) use body::Body;
 pub(crate) use deliver::deliver_all;
 pub(crate) use events::{LISTENERS_MAX, Listener};

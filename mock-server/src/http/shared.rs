@@ -11,6 +11,7 @@ use http::{Method, StatusCode};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::Cut;
+use super::backend::Order;
 use super::body::{Body, Piece};
 use super::deliver::Letter;
 use super::events::{Events, Listener};
@@ -21,7 +22,7 @@ use super::spool::Spool;
 use super::websocket::Said;
 use crate::model::{
     Control, DeliveryResult, Door, Frame, Head, KEEP_ALIVE, Model, Output, Request, Response,
-    TenantId, Wire,
+    TenantId, Wire, WorkEvent,
 };
 use crate::world::{Settings, Start, TenantError, World, Worlds};
 
@@ -31,7 +32,7 @@ pub(crate) struct Shared {
     pub(super) state: Mutex<State>,
     /// Wakes the timer when something is due earlier than it knows.
     earlier: Notify,
-    /// Tells those who move a clock that a delivery has ended.
+    /// Tells those who move a clock that a delivery or work has ended.
     delivered: Notify,
     /// Requests whose bodies are being received.
     receiving: AtomicUsize,
@@ -60,6 +61,9 @@ pub(super) struct State {
     gates: BTreeMap<u64, mpsc::UnboundedSender<u64>>,
     /// Deliveries to be made. A model has at most one for each that it remembers.
     post: mpsc::UnboundedSender<Letter>,
+    /// Work to be done, and those who can be told to stop it.
+    work: mpsc::UnboundedSender<Order>,
+    works: BTreeMap<((TenantId, u32), u64), oneshot::Sender<()>>,
     /// When the timer wakes by itself.
     alarm: Option<Instant>,
     /// What happens, for those who look on.
@@ -154,15 +158,16 @@ pub(crate) enum Opening {
 }
 
 impl Shared {
-    /// Also returns the deliveries that it wants made.
+    /// Also returns the deliveries that it wants made, and the work that it wants done.
     pub(crate) fn new(
         worlds: Worlds,
         limits: Limits,
         listening: String,
         gate: Gate,
         spool: Arc<Spool>,
-    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Letter>) {
+    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Letter>, mpsc::UnboundedReceiver<Order>) {
         let (post, letters) = mpsc::unbounded_channel();
+        let (work, orders) = mpsc::unbounded_channel();
         let state = State {
             worlds,
             kept: None,
@@ -170,6 +175,8 @@ impl Shared {
             waiting: BTreeMap::new(),
             gates: BTreeMap::new(),
             post,
+            work,
+            works: BTreeMap::new(),
             alarm: None,
             events: Events::new(),
             is_watched: false,
@@ -185,7 +192,7 @@ impl Shared {
             spool,
             gate,
         };
-        (Arc::new(shared), letters)
+        (Arc::new(shared), letters, orders)
     }
 
     /// Host and port that the server listens on.
@@ -246,6 +253,18 @@ impl Shared {
             worlds.handle_delivered(real, whose, id, result);
         });
         self.delivered.notify_waiters();
+    }
+
+    /// Says what has come of work.
+    pub(crate) fn was_worked(&self, whose: (TenantId, u32), id: u64, event: WorkEvent) {
+        let is_end = event.is_end();
+        if is_end {
+            self.lock().works.remove(&(whose, id));
+        }
+        self.with_worlds(whose.0, |worlds, real| worlds.handle_work(real, whose, id, event));
+        if is_end {
+            self.delivered.notify_waiters();
+        }
     }
 
     /// Asks.
@@ -361,7 +380,10 @@ impl Shared {
 
     /// Cuts everything that a tenant has open.
     pub(crate) fn cut_all(&self, tenant: TenantId) {
-        self.with_model(tenant, |model, now| model.handle_control(now, Control::Restart));
+        self.with_model(tenant, |model, now| {
+            model.handle_control(now, Control::Restart);
+            model.stop_works();
+        });
     }
 
     /// Makes room for an upload, at the cost of the oldest file of whoever has most.
@@ -391,7 +413,7 @@ impl Shared {
                 let mut steps = 0;
                 let is_over = loop {
                     let world = state.worlds.get(tenant)?;
-                    if world.deliveries_under_way() > 0 {
+                    if world.is_outside() {
                         break false;
                     }
                     let Some(to) = to(world, real).filter(|_| !is_done(world)) else { break true };
@@ -557,6 +579,21 @@ impl State {
                     let whose = (tenant, generation);
                     // Without a postman the mock is being dropped.
                     let _ = self.post.send(Letter { whose, id, url, headers, body, time_max });
+                }
+                Output::Work { id, work } => {
+                    let generation = self.worlds.get(tenant).map_or(0, World::generation);
+                    let (stop, stopped) = oneshot::channel();
+                    let whose = (tenant, generation);
+                    self.works.insert((whose, id), stop);
+                    // Without workers the mock is being dropped.
+                    let _ = self.work.send(Order { whose, id, work, stopped });
+                }
+                Output::StopWork { id } => {
+                    let generation = self.worlds.get(tenant).map_or(0, World::generation);
+                    if let Some(stop) = self.works.remove(&((tenant, generation), id)) {
+                        // It may have ended in this moment.
+                        let _ = stop.send(());
+                    }
                 }
                 Output::Wait { .. } => {
                     let next = self.worlds.next_alarm();

@@ -18,6 +18,7 @@ use super::lifecycle::Keep;
 use super::media::{Media, Size};
 use super::plain::Plain;
 use super::synth::{Made, speech};
+use super::work::Worked;
 use super::{strict, verdict};
 use crate::render;
 
@@ -30,6 +31,8 @@ pub(crate) enum Answer {
     Made(Box<Made>),
     /// By a rule of a scenario.
     Given(Box<Given>),
+    /// By an app's own back end.
+    Worked(Box<Worked>),
 }
 
 impl Answer {
@@ -98,6 +101,15 @@ impl Answer {
         plain(key, endpoint, value).map(Self::Plain)
     }
 
+    /// Judges an input for whoever does the work: as JSON, and by a document where there is one.
+    pub(crate) fn check(config: &Config, endpoint: &str, body: &[u8]) -> Result<(), Failure> {
+        let value = input::parse(body).map_err(|problems| Failure::invalid(&problems))?;
+        match config.catalog.document(endpoint) {
+            Some(document) => verdict::judge(&document.schema, &value, config.validation).map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// An answer that nobody reads.
     pub(crate) fn empty() -> Self {
         Self::Plain(Plain::empty())
@@ -109,6 +121,7 @@ impl Answer {
             Self::Plain(plain) => plain.images(),
             Self::Made(made) => made.units(),
             Self::Given(_) => 1,
+            Self::Worked(worked) => worked.units(),
         }
     }
 
@@ -118,6 +131,7 @@ impl Answer {
             Self::Plain(plain) => plain.draw(),
             Self::Made(made) => made.draw(),
             Self::Given(given) => given.draw(),
+            Self::Worked(_) => 0,
         }
     }
 
@@ -127,6 +141,7 @@ impl Answer {
             Self::Plain(plain) => plain.bytes(),
             Self::Made(made) => made.bytes(),
             Self::Given(given) => given.bytes(),
+            Self::Worked(worked) => worked.bytes(),
         }
     }
 
@@ -145,6 +160,7 @@ impl Answer {
             Self::Plain(plain) => plain.publish(&mut store, endpoint, door, time),
             Self::Made(made) => made.publish(&mut store, door, time, 0),
             Self::Given(given) => given.publish(&mut store, endpoint, door),
+            Self::Worked(worked) => worked.publish(door),
         }
     }
 
@@ -154,7 +170,7 @@ impl Answer {
             Self::Plain(plain) if is_text(endpoint) => plain.tokens(endpoint).count(),
             Self::Made(made) => made.frames().unwrap_or(PICTURE_FRAMES),
             Self::Plain(_) => PICTURE_FRAMES,
-            Self::Given(_) => 1,
+            Self::Given(_) | Self::Worked(_) => 1,
         }
     }
 
@@ -172,6 +188,7 @@ impl Answer {
             Self::Plain(plain) => plain.draft(left).publish(store, endpoint, door, time),
             Self::Made(made) => made.publish(store, door, time, left),
             Self::Given(given) => given.publish(store, endpoint, door),
+            Self::Worked(worked) => worked.publish(door),
         }
     }
 }

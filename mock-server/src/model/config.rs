@@ -91,6 +91,10 @@ pub struct Config {
     pub scenario: Option<Arc<Scenario>>,
     /// Whether calls that no rule of the scenario covers are refused with 404. Default: no.
     pub isolated: bool,
+    /// Whether a scenario that comes by the control API may start programs (`exec`). Default: no.
+    pub allow_exec: bool,
+    /// Whether servers of a scenario (`http`) may be anywhere. Default: on this machine or in a private network only.
+    pub far_backends: bool,
     /// Sync runs, streams and WebSockets open at once; 429 beyond it. Default: [`EXCHANGES_MAX`].
     pub exchanges_max: usize,
     /// Recordings that answer in place of the model. Default: none. Worlds look at it; a model alone does not.
@@ -130,6 +134,8 @@ impl Default for Config {
             realtime: RealtimeConfig::default(),
             scenario: None,
             isolated: false,
+            allow_exec: false,
+            far_backends: false,
             jobs_max: JOBS_MAX,
             store_bytes_max: STORE_BYTES_MAX,
             body_bytes_max: BODY_BYTES_MAX,

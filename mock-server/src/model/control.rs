@@ -1,7 +1,7 @@
 //! The hand of the test: what is done to the service from outside, and what can be seen of it.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
@@ -15,7 +15,7 @@ use super::id::RequestId;
 use super::job::{Attempt, Job, Outcome, Priority, State};
 use super::realtime::{Frame, MessageFailure};
 use super::storage::{UploadFailure, UploadStep};
-use super::{Model, Open, app_of};
+use super::{Model, Open};
 
 /// Something that a test does to the service.
 #[derive(Clone, Debug)]
@@ -230,7 +230,7 @@ impl Model {
                 possible
             }
             Control::Finish { request_id } => self.finish_now(request_id),
-            Control::Requeue { request_id } => self.requeue(request_id, true),
+            Control::Requeue { request_id } => self.requeue(request_id, true, Duration::ZERO),
             Control::Cancel { request_id } => {
                 let possible = self.job_is(request_id, |job| !job.is_done());
                 if possible {
@@ -353,6 +353,10 @@ impl Model {
     }
 
     fn finish_now(&mut self, id: RequestId) -> bool {
+        // Only its back end knows how it would have ended.
+        if self.job_is(id, |job| job.plan.backend.is_some()) {
+            return false;
+        }
         if self.job_is(id, |job| matches!(job.state, State::Queued { .. })) {
             // It starts beside the line, whether a runner is free or not.
             let app = self.jobs.get(id).map(|job| job.endpoint.clone());
@@ -369,8 +373,8 @@ impl Model {
         possible
     }
 
-    /// Puts a running job back. Its runner stays warm unless it was lost.
-    pub(super) fn requeue(&mut self, id: RequestId, stays_warm: bool) -> bool {
+    /// Puts a running job back, to wait for `rest` at least. Its runner stays warm unless it was lost.
+    pub(super) fn requeue(&mut self, id: RequestId, stays_warm: bool, rest: Duration) -> bool {
         let Some(job) = self.jobs.get_mut(id) else { return false };
         let State::Running { since, .. } = job.state else { return false };
         if job.past.len() + 1 >= ATTEMPTS_MAX {
@@ -387,11 +391,10 @@ impl Model {
         let before = job.bytes();
         job.past.push(Attempt { since, until: self.now });
         let endpoint = job.endpoint.clone();
-        app_of(&mut self.apps, endpoint.app()).running -= 1;
-        if stays_warm {
+        if self.vacate(id) && stays_warm {
             self.leave_runner(endpoint.app());
         }
-        self.enqueue(id);
+        self.enqueue(id, rest);
         if let Some(after) = self.jobs.get(id).map(Job::bytes) {
             self.jobs.recount(before, after);
         }
@@ -400,24 +403,8 @@ impl Model {
     }
 
     fn restart(&mut self) {
-        for (id, open) in std::mem::take(&mut self.open) {
-            match open {
-                Open::Run(call) => {
-                    self.counters.runs_abandoned += 1;
-                    self.ledger.ended(call.ledger, &call.endpoint, None);
-                    self.release(call.endpoint.app());
-                }
-                Open::Feed(feed) => {
-                    self.counters.model_streams_abandoned += 1;
-                    self.ledger.ended(feed.ledger, &feed.endpoint, None);
-                    self.release(feed.endpoint.app());
-                }
-                Open::Stream(stream) => self.unwatch(id, &stream),
-                Open::Late(_) => {}
-                Open::Session(session) => self.session_gone(&session),
-                // Its call is an entry of its own.
-                Open::Front(_) => {}
-            }
+        while let Some(id) = self.open.first_key_value().map(|(id, _)| *id) {
+            self.gone(id);
             self.out.push_back(Output::Cut { id });
         }
         self.cut_flights();

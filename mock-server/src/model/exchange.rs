@@ -8,6 +8,7 @@ use http::{HeaderMap, Method, Uri};
 
 use super::content::{Piece, Spooled};
 use super::realtime::FrameDraft;
+use super::work::Work;
 use crate::render;
 
 /// A whole answer.
@@ -317,6 +318,18 @@ pub enum Output {
         body: Bytes,
         /// After this time an answer does not count any more.
         time_max: Duration,
+    },
+    /// Somebody else shall do the work of a call; the model is told what comes of it.
+    Work {
+        /// Names the attempt. These numbers are not those of exchanges.
+        id: u64,
+        /// What is to be done, and by whom.
+        work: Box<Work>,
+    },
+    /// Nobody wants this work any more: it is to be stopped, and its end to be told as any other.
+    StopWork {
+        /// The attempt.
+        id: u64,
     },
     /// Drained: wait for a request or this instant.
     Wait {

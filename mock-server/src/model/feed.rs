@@ -67,6 +67,9 @@ impl Model {
             Ok(plan) => plan,
             Err(refusal) => return Some(*refusal),
         };
+        if let (Some(backend), true) = (plan.backend.clone(), self.fail_next.is_empty()) {
+            return self.relay_work(exchange, request, endpoint, keep, &plan, backend);
+        }
         let id = RequestId::mint(&mut self.job_ids);
         self.counters.model_streams += 1;
         let ledger = self.ledger.called(self.now, CallWay::Stream, &endpoint, id, &request.body);
@@ -241,11 +244,11 @@ impl Feed {
 }
 
 /// One event of JSON on one line.
-fn event(data: &[u8]) -> Bytes {
+pub(super) fn event(data: &[u8]) -> Bytes {
     [b"data: ", data, b"\n\n"].concat().into()
 }
 
-fn head(id: RequestId) -> Head {
+pub(super) fn head(id: RequestId) -> Head {
     let mut head = Head::new(());
     let headers = head.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));

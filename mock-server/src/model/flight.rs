@@ -562,7 +562,11 @@ const fn exchange_of(output: &Output) -> Option<u64> {
         | Output::Accept { id }
         | Output::Frame { id, .. }
         | Output::Close { id, .. } => Some(*id),
-        Output::Release { .. } | Output::Deliver { .. } | Output::Wait { .. } => None,
+        Output::Release { .. }
+        | Output::Deliver { .. }
+        | Output::Work { .. }
+        | Output::StopWork { .. }
+        | Output::Wait { .. } => None,
     }
 }
 

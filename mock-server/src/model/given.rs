@@ -99,7 +99,7 @@ impl Fill for Filler<'_, '_> {
 }
 
 /// By the end of the name.
-fn content_type(name: &str) -> &'static str {
+pub(super) fn content_type(name: &str) -> &'static str {
     let end = name.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
     match end.as_str() {
         "png" => "image/png",

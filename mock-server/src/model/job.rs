@@ -12,6 +12,7 @@ use super::failure::Failure;
 use super::lifecycle::Keep;
 use super::plan::Plan;
 use super::webhook::Hook;
+use super::work::Effort;
 
 /// One accepted job.
 #[derive(Clone, Debug)]
@@ -47,6 +48,8 @@ pub(crate) struct Job {
     pub(crate) ledger: u64,
     /// How it goes.
     pub(crate) plan: Plan,
+    /// What its back end has done for it, if it has one.
+    pub(crate) effort: Option<Box<Effort>>,
     /// A runner starts for it, although it is still in line.
     pub(crate) is_starting: bool,
 }
@@ -117,15 +120,20 @@ impl Job {
             State::Running { since, .. } => Some(Attempt { since, until: now }),
             State::Done { run, .. } => run,
         };
-        self.past.iter().copied().chain(current).flat_map(move |run| {
+        let written = self.effort.iter().flat_map(|effort| effort.lines());
+        let made_up = self.past.iter().copied().chain(current).flat_map(move |run| {
             (0..self.line_count())
                 .map(move |number| self.line(number, run.since))
                 .take_while(move |line| line.at <= run.until)
-        })
+        });
+        made_up.chain(written)
     }
 
     /// How many lines a whole run writes.
     fn line_count(&self) -> usize {
+        if self.plan.backend.is_some() {
+            return 0;
+        }
         self.plan.logs.as_ref().map_or(LINES.len(), |logs| logs.len())
     }
 
@@ -190,7 +198,8 @@ impl Job {
         };
         let hook = self.hook.as_ref().map_or(0, |hook| size_of::<Hook>() + hook.url.len());
         let keep = self.keep.as_ref().map_or(0, |keep| size_of::<Keep>() + keep.acl.bytes());
-        JOB_BYTES + self.input.len() + headers + outcome + hook + keep
+        let effort = self.effort.as_ref().map_or(0, |effort| effort.bytes());
+        JOB_BYTES + self.input.len() + headers + outcome + hook + keep + effort
     }
 }
 

@@ -66,6 +66,7 @@ mod token;
 mod verdict;
 mod waits;
 mod webhook;
+mod work;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
@@ -99,11 +100,13 @@ pub use webhook::{
     DELIVERIES_MAX, DELIVERY_BYTES_MAX, DeliveryAttempt, DeliveryResult, DeliveryState,
     DeliveryView, RETRIES_MAX, RetryProfile, WebhookHosts, WebhookLayout,
 };
+pub use work::Work;
 
 pub(crate) use api::time::parse as parse_time;
 pub(crate) use auth::check as check_key;
 pub(crate) use catalog::CURRENCY;
 pub(crate) use change::Change;
+pub(crate) use content::Blob;
 pub(crate) use exchange::parameters;
 pub(crate) use files::tenant_of as tenant_of_file;
 pub(crate) use id::Digest;
@@ -114,6 +117,7 @@ pub(crate) use storage::{Range, is_upload, parse_range, tenant_of_upload_token};
 pub(crate) use stream::KEEP_ALIVE;
 pub(crate) use token::{PARAMETER as TOKEN_PARAMETER, tenant_of as tenant_of_run_token};
 pub(crate) use webhook::check_url as check_webhook_url;
+pub(crate) use work::{Made, WorkEvent, files_named, level};
 
 use answer::Answer;
 use files::Files;
@@ -161,6 +165,7 @@ pub struct Model {
     /// Calls that belong to connections of HTTP over WebSocket.
     inner: front::Inner,
     deliveries: Deliveries,
+    works: work::Works,
     counters: Counters,
     ledger: ledger::Ledger,
     changes: change::Changes,
@@ -220,6 +225,7 @@ enum Open {
     Run(Box<run::Call>),
     Stream(Box<stream::Stream>),
     Feed(Box<feed::Feed>),
+    Relay(Box<work::Relay>),
     /// An answer that a test wants to be late.
     Late(Box<Response>),
     Session(Box<realtime::Session>),
@@ -250,6 +256,7 @@ impl Model {
             sessions_open: 0,
             inner: front::Inner::default(),
             deliveries: Deliveries::default(),
+            works: work::Works::default(),
             counters: Counters::default(),
             ledger: ledger::Ledger::default(),
             changes: change::Changes::default(),
@@ -314,7 +321,12 @@ impl Model {
             Some(Open::Run(call)) => {
                 self.counters.runs_abandoned += 1;
                 self.ledger.ended(call.ledger, &call.endpoint, None);
-                self.release(call.endpoint.app());
+                self.leave_call(&call.endpoint, call.work);
+            }
+            Some(Open::Relay(relay)) => {
+                self.counters.model_streams_abandoned += 1;
+                self.ledger.ended(relay.ledger, &relay.endpoint, None);
+                self.leave_call(&relay.endpoint, Some(relay.work));
             }
             Some(Open::Feed(feed)) => {
                 self.counters.model_streams_abandoned += 1;
@@ -398,7 +410,7 @@ impl Model {
                 }
                 Due::Lose(id, epoch) => {
                     if self.is_current(id, epoch) {
-                        self.requeue(id, false);
+                        self.requeue(id, false, Duration::ZERO);
                     }
                 }
                 Due::Warm(id, epoch) => self.warmed(id, epoch),
@@ -459,15 +471,15 @@ impl Model {
         self.jobs.get(id).is_some_and(|job| job.epoch == epoch)
     }
 
-    /// Puts a job that is in the table at the end of its line.
-    fn enqueue(&mut self, id: RequestId) {
+    /// Puts a job that is in the table at the end of its line, where it waits this long at least.
+    fn enqueue(&mut self, id: RequestId, rest: Duration) {
         let Some(job) = self.jobs.get_mut(id) else { return };
         let app = app_of(&mut self.apps, job.endpoint.app());
         let ticket = app.lines[job.priority as usize].join();
         job.state = State::Queued { since: self.now, ticket };
         job.epoch += 1;
         let (epoch, start_by, queue_time) = (job.epoch, job.start_by, job.plan.pace.queue_time);
-        self.plan_after(queue_time, Due::Ready(id, epoch));
+        self.plan_after(queue_time.max(rest), Due::Ready(id, epoch));
         if let Some(at) = start_by {
             self.plan(at, Due::StartBy(id, epoch));
         }
@@ -515,7 +527,7 @@ impl Model {
         let Some(job) = self.jobs.get_mut(id) else { return };
         job.epoch += 1;
         let run = Attempt { since: self.now, until: self.now };
-        let doomed = job.doom.is_some();
+        let (doomed, is_worked) = (job.doom.is_some(), job.plan.backend.is_some());
         match prepared {
             Err(failure) if !doomed => {
                 let outcome = Outcome::Failed(Arc::new(failure));
@@ -532,7 +544,11 @@ impl Model {
                 if let Some(job) = self.jobs.get(id) {
                     app_of(&mut self.apps, job.endpoint.app()).running += 1;
                 }
-                self.plan_after(run_time, Due::Finish(id, epoch));
+                if is_worked && !doomed {
+                    self.begin_work(id);
+                } else {
+                    self.plan_after(run_time, Due::Finish(id, epoch));
+                }
                 self.plan_loss(id);
                 self.changed(id);
             }
@@ -567,8 +583,9 @@ impl Model {
         let (before, endpoint) = (job.bytes(), job.endpoint.clone());
         let was_running = matches!(job.state, State::Running { .. });
         if was_running {
-            app_of(&mut self.apps, endpoint.app()).running -= 1;
-            self.leave_runner(endpoint.app());
+            if self.vacate(id) {
+                self.leave_runner(endpoint.app());
+            }
         } else {
             self.leave_line(id);
             self.line_moved(endpoint.app());
@@ -667,7 +684,7 @@ impl Model {
         let Some(job) = self.jobs.get(id) else { return };
         let endpoint = job.endpoint.clone();
         if matches!(job.state, State::Running { .. }) {
-            app_of(&mut self.apps, endpoint.app()).running -= 1;
+            self.vacate(id);
         }
         self.leave_line(id);
         if let Some(job) = self.jobs.remove_unfinished(id) {

@@ -16,7 +16,9 @@ use super::given::Given;
 use super::id::RequestId;
 use super::job::Outcome;
 use super::{Due, Model, reply};
-use crate::scenario::{Facts, Input, LogLine, Operation, Output, Play, PlayView, Rule, Scenario};
+use crate::scenario::{
+    Backend, Facts, Input, LogLine, Operation, Output, Play, PlayView, Rule, Scenario,
+};
 
 /// How long a call waits and runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +36,8 @@ pub(crate) struct Plan {
     pub(crate) logs: Option<Arc<[LogLine]>>,
     /// When the runner of the first attempt is lost.
     pub(crate) lost_after: Option<Duration>,
+    /// Who does the work, if outputs are not made up.
+    pub(crate) backend: Option<Arc<Backend>>,
 }
 
 /// Warm runners of an app that nobody uses: until when they are. `None` is for ever.
@@ -72,7 +76,7 @@ impl Model {
             if config.isolated {
                 return Err(Box::new(self.uncovered(operation, endpoint, "")));
             }
-            return Ok(Plan { rule: None, pace, logs: None, lost_after });
+            return Ok(Plan { rule: None, pace, logs: None, lost_after, backend: None });
         };
         let name = endpoint.as_str();
         let input = input_of(request);
@@ -92,6 +96,11 @@ impl Model {
             }
             return Err(Box::new(self.uncovered(operation, endpoint, &nearest)));
         }
+        let backend = backend_of(play, rule.as_deref(), name);
+        if backend.is_some() {
+            // It takes what it takes.
+            pace = Pace { queue_time: Duration::ZERO, run_time: Duration::ZERO };
+        }
         let timeline = rule.as_ref().map(|rule| &rule.timeline);
         let of_rule = timeline.and_then(|timeline| timeline.queue_time);
         let of_app = || play.of_endpoint(name, |app| app.queue_time);
@@ -100,7 +109,7 @@ impl Model {
         let of_app = || play.of_endpoint(name, |app| app.run_time);
         pace.run_time = of_rule.or_else(of_app).unwrap_or(pace.run_time);
         let logs = timeline.and_then(|timeline| timeline.logs(pace.run_time));
-        Ok(Plan { rule, pace, logs, lost_after })
+        Ok(Plan { rule, pace, logs, lost_after, backend })
     }
 
     fn uncovered(
@@ -151,7 +160,12 @@ impl Model {
     /// How many jobs of an app run at once.
     pub(crate) fn runners(&self, app: &str) -> Option<usize> {
         let of_app = self.play.as_ref().and_then(|play| play.of_app(app, |app| app.runners));
-        of_app.or(self.config.runners)
+        // A back end of whom nothing is said does one thing after the other.
+        let alone = || {
+            let play = self.play.as_ref()?;
+            play.of_app(app, |app| app.backend.as_ref().map(|_| 1))
+        };
+        of_app.or_else(alone).or(self.config.runners)
     }
 
     /// Whether another runner of an app may be taken.
@@ -214,7 +228,8 @@ impl Model {
         let chance = job.plan.lost_after.filter(|_| attempt == 0);
         let after = planned.copied().into_iter().chain(chance).min();
         let (run_time, epoch) = (job.plan.pace.run_time, job.epoch);
-        if let Some(after) = after.filter(|after| *after < run_time) {
+        let is_worked = job.plan.backend.is_some();
+        if let Some(after) = after.filter(|after| is_worked || *after < run_time) {
             self.plan_after(after, Due::Lose(id, epoch));
         }
     }
@@ -233,13 +248,25 @@ impl Plan {
     /// Whether the call is over at once, although a job could wait and run.
     pub(crate) fn is_instant(&self) -> bool {
         let has_losses = self.rule.as_ref().is_some_and(|rule| !rule.timeline.requeue.is_empty());
-        self.pace.queue_time.is_zero() && self.pace.run_time.is_zero() && !has_losses
+        self.backend.is_none()
+            && self.pace.queue_time.is_zero()
+            && self.pace.run_time.is_zero()
+            && !has_losses
     }
 
     /// Queue positions, one after the other.
     pub(crate) fn positions(&self) -> &[usize] {
         let given = self.rule.as_ref().and_then(|rule| rule.timeline.positions.as_deref());
         given.unwrap_or(&POSITIONS)
+    }
+}
+
+/// Who does the work of a call: nobody where a rule says what comes of it.
+pub(super) fn backend_of(play: &Play, rule: Option<&Rule>, endpoint: &str) -> Option<Arc<Backend>> {
+    let is_open = |rule: &Rule| rule.error.is_none() && rule.output == Output::Synthesised;
+    match rule.is_none_or(is_open) {
+        true => play.of_endpoint(endpoint, |app| app.backend.clone()),
+        false => None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The queue host: submit, status, status stream, result, cancel.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fal_protocol::EndpointId;
@@ -255,9 +255,12 @@ impl Model {
             }
             State::Running { since, .. } => {
                 self.counters.cancels += 1;
-                let heeded = now.checked_add(cancel_time);
-                let in_time =
-                    heeded.filter(|at| since.checked_add(run_time).is_none_or(|end| *at < end));
+                // A back end is told at once, and when it ends nobody knows.
+                let is_worked = job.plan.backend.is_some();
+                let heeded = if is_worked { Some(now) } else { now.checked_add(cancel_time) };
+                let is_earlier =
+                    |at: Instant| since.checked_add(run_time).is_none_or(|end| at < end);
+                let in_time = heeded.filter(|at| is_worked || is_earlier(*at));
                 if let Some(at) = in_time.filter(|_| !job.cancel_asked) {
                     job.doom = Some(Arc::new(Failure::cancelled()));
                     job.epoch += 1;
@@ -373,6 +376,7 @@ impl Model {
             keep,
             ledger,
             is_starting: false,
+            effort: None,
             plan,
             endpoint,
         };
@@ -380,7 +384,7 @@ impl Model {
             self.insert_completed(id, job);
         } else {
             self.jobs.insert(id, job);
-            self.enqueue(id);
+            self.enqueue(id, Duration::ZERO);
         }
         let Some(job) = self.jobs.get(id) else { return reply::unknown_request(id) };
         let mut body = Vec::with_capacity(640);
@@ -426,6 +430,9 @@ impl Model {
 
     /// What comes of a job: as its rule says, else as its input does.
     pub(crate) fn prepare_job(&self, id: RequestId, job: &Job) -> Result<Answer, Failure> {
+        if let Some(backend) = &job.plan.backend {
+            return self.check_input(backend, &job.endpoint, &job.input);
+        }
         match &job.plan.rule {
             Some(rule) if rule.output != scenario::Output::Synthesised => {
                 self.given(rule, id, &job.endpoint, job.input.clone())

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use fal_protocol::EndpointId;
 use http::{HeaderName, HeaderValue, StatusCode};
+use serde_json::Value;
 
 use super::answer::{Answer, Lasting};
-use super::exchange::{Door, Output, Request, Response};
+use super::exchange::{Door, Output, Request, Response, parameters};
 use super::failure::Failure;
 use super::id::RequestId;
 use super::job::Outcome;
@@ -21,15 +23,17 @@ use crate::scenario::Operation;
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) endpoint: EndpointId,
-    id: RequestId,
+    pub(super) id: RequestId,
     since: Instant,
     outcome: Outcome,
     door: Door<'static>,
-    keep: Option<Box<Keep>>,
+    pub(super) keep: Option<Box<Keep>>,
     hint: Option<HeaderValue>,
     /// Its number in the ledger.
     pub(super) ledger: u64,
     plan: Plan,
+    /// What its back end does for it.
+    pub(super) work: Option<u64>,
 }
 
 impl Model {
@@ -97,9 +101,17 @@ impl Model {
         };
         let ledger = self.ledger.called(self.now, CallWay::Run, &endpoint, id, body);
         let doom = self.fail_next.pop_front().map(Outcome::Failed);
+        let backend = plan.backend.clone().filter(|_| doom.is_none());
+        let input = match backend.is_some() {
+            true => input_for_work(&request),
+            false => Bytes::new(),
+        };
         let is_doomed =
             doom.is_some() || plan.rule.as_ref().is_some_and(|rule| rule.error.is_some());
-        let mut outcome = doom.unwrap_or_else(|| self.prepare(&plan, id, &endpoint, &request));
+        let mut outcome = doom.unwrap_or_else(|| match &backend {
+            Some(backend) => Outcome::of(self.check_input(backend, &endpoint, &input)),
+            None => self.prepare(&plan, id, &endpoint, &request),
+        });
         let is_invalid = !is_doomed && matches!(outcome, Outcome::Failed(_));
         let hint = request.headers.get(platform::RUNNER_HINT);
         // A copy, because a value as received is a slice of the whole head.
@@ -109,20 +121,28 @@ impl Model {
         // Nothing is queued again here: a call whose runner is lost fails.
         let requeue = plan.rule.as_ref().and_then(|rule| rule.timeline.requeue.first().copied());
         if let Some(after) = requeue.into_iter().chain(plan.lost_after).min()
-            && after < time
+            && (after < time || backend.is_some())
             && !is_invalid
         {
             outcome = Outcome::Failed(Arc::new(runner_lost()));
             time = after;
         }
-        let call = Call { endpoint, id, since: self.now, outcome, door, keep, hint, ledger, plan };
-        if self.config.instant && time.is_zero() || is_invalid {
+        let is_lost = matches!(outcome, Outcome::Failed(_));
+        let since = self.now;
+        let mut call =
+            Call { endpoint, id, since, outcome, door, keep, hint, ledger, plan, work: None };
+        if self.config.instant && time.is_zero() && backend.is_none() || is_invalid {
             return Some(self.answer(&call));
         }
         let cold = self.take_runner(call.endpoint.app()).unwrap_or_default();
         app_of(&mut self.apps, call.endpoint.app()).running += 1;
+        let is_worked = backend.is_some();
+        call.work = backend
+            .map(|backend| self.begin_call(exchange, id, &call.endpoint, backend, input, false));
         self.open.insert(exchange, Open::Run(Box::new(call)));
-        self.plan_after(time.saturating_add(cold), Due::Run(exchange));
+        if !is_worked || is_lost {
+            self.plan_after(time.saturating_add(cold), Due::Run(exchange));
+        }
         None
     }
 
@@ -147,6 +167,19 @@ impl Model {
     /// The run time of a call is over.
     pub(crate) fn finish_run(&mut self, exchange: u64) {
         let Some(Open::Run(call)) = self.open.remove(&exchange) else { return };
+        let response = self.answer(&call);
+        self.out.push_back(Output::Reply { id: exchange, response });
+        self.leave_call(&call.endpoint, call.work);
+    }
+
+    /// The back end of a call has done with it.
+    pub(super) fn answer_call(
+        &mut self,
+        exchange: u64,
+        mut call: Box<Call>,
+        made: Result<Answer, Failure>,
+    ) {
+        call.outcome = Outcome::of(made);
         let response = self.answer(&call);
         self.out.push_back(Output::Reply { id: exchange, response });
         self.release(call.endpoint.app());
@@ -176,6 +209,16 @@ impl Model {
         call.plan.stamp(response.headers_mut());
         response
     }
+}
+
+/// The input of a call as JSON, also where it stands in the query.
+fn input_for_work(request: &Request<'_>) -> Bytes {
+    if !request.body.is_empty() || *request.method == http::Method::POST {
+        return request.body.clone();
+    }
+    let fields = parameters(request.query.unwrap_or_default())
+        .map(|(name, value)| (name.into_owned(), Value::String(value.into_owned())));
+    Value::Object(fields.collect()).to_string().into()
 }
 
 /// The endpoint whose stream this is, if it is one: `Some(None)` when `/stream` stands there twice, as

@@ -1,10 +1,12 @@
 //! A copy of the service, to go back to.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use super::change::Changes;
 use super::job::State;
-use super::{Model, app_of, front};
+use super::work::Works;
+use super::{Model, Output, app_of, front};
 
 impl Model {
     /// The service as it is now, with nothing open: calls, streams and sessions that wait are none of the copy's.
@@ -30,6 +32,7 @@ impl Model {
             sessions_open: 0,
             inner: front::Inner::default(),
             deliveries: self.deliveries.clone(),
+            works: Works::default(),
             counters: self.counters.clone(),
             ledger: self.ledger.clone(),
             changes: Changes::default(),
@@ -58,12 +61,20 @@ impl Model {
         for endpoint in running {
             app_of(&mut copy.apps, endpoint.app()).running += 1;
         }
+        // Nobody works for the copy: what a back end was doing begins anew.
+        for (id, job) in self.jobs.by_age() {
+            if matches!(job.state, State::Running { .. }) && job.plan.backend.is_some() {
+                copy.jobs.get_mut(id).and_then(|job| job.effort.as_mut()?.number.take());
+                copy.requeue(id, false, Duration::ZERO);
+            }
+        }
         let names: Vec<Box<str>> = copy.apps.keys().cloned().collect();
         for name in names {
             copy.start_ready(&name);
         }
         // Nobody has seen these; those who look at the copy ask for themselves.
-        copy.out.clear();
+        copy.out.retain(|output| matches!(output, Output::Work { .. }));
+        copy.passed = copy.out.len();
         copy.watch(false);
         copy.unkeep();
         copy

@@ -1,8 +1,10 @@
 //! What a scenario says about apps and about time.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::backend::Backend;
 use super::files::Files;
 use super::glob::Glob;
 use super::output::documents;
@@ -24,11 +26,24 @@ pub(crate) struct App {
     pub(crate) keep_alive: Option<Duration>,
     pub(crate) queue_time: Option<Duration>,
     pub(crate) run_time: Option<Duration>,
+    /// Who does the work, if outputs are not to be made up.
+    pub(crate) backend: Option<Arc<Backend>>,
 }
 
 pub(crate) const APP: Object = Object {
     name: "app",
-    keys: &["endpoint", "openapi", "runners", "cold_start", "keep_alive", "queue_time", "run_time"],
+    keys: &[
+        "endpoint",
+        "openapi",
+        "runners",
+        "cold_start",
+        "keep_alive",
+        "queue_time",
+        "run_time",
+        "http",
+        "exec",
+        "timeout",
+    ],
 };
 
 impl App {
@@ -53,6 +68,7 @@ impl App {
             let runners = reader.whole(node, &path.key("runners"), 1, RUNNERS_MAX)?;
             usize::try_from(runners).ok()
         });
+        let backend = Backend::read(reader, &fields, path, disk).map(Arc::new);
         let mut time = |key: &str| {
             let node = fields.get(key)?;
             reader.time(node, &path.key(key))
@@ -65,6 +81,7 @@ impl App {
             keep_alive: time("keep_alive"),
             queue_time: time("queue_time"),
             run_time: time("run_time"),
+            backend,
         })
     }
 

@@ -12,6 +12,10 @@ pub(crate) trait Files {
     fn read(&self, name: &str) -> Result<Bytes, String>;
     /// The path of a file or folder that is there.
     fn find(&self, name: &str) -> Result<PathBuf, String>;
+    /// The folder that they stand in, where there is one.
+    fn folder(&self) -> Option<PathBuf> {
+        None
+    }
 }
 
 /// For scenarios that did not come from a file.
@@ -68,6 +72,11 @@ impl Files for Beside {
             true => Ok(path),
             false => Err(format!("there is no {}", path.display())),
         }
+    }
+
+    fn folder(&self) -> Option<PathBuf> {
+        // The empty path means this one, but cannot be changed to.
+        Some(self.folder.clone()).filter(|folder| !folder.as_os_str().is_empty())
     }
 }
 

@@ -3,6 +3,7 @@
 //! Everything here is pure but for the loading of files: same scenario, same seed and same calls, same decisions.
 
 mod app;
+mod backend;
 mod bundled;
 mod error;
 mod expect;
@@ -37,6 +38,7 @@ pub use play::{FaultView, FiringView, PlayView, RuleView, UncoveredView};
 pub use problem::{LINE_CHARS_MAX, PROBLEMS_MAX, Problem, Problems};
 pub use tree::{DEPTH_MAX, NODES_MAX, SCENARIO_BYTES_MAX};
 
+pub(crate) use backend::{Backend, Doer};
 pub(crate) use fault::Action;
 pub(crate) use faults::Effect;
 pub(crate) use output::{Fill, Output};
@@ -199,6 +201,20 @@ impl Scenario {
     /// The documents that its apps name.
     pub(crate) fn documents(&self) -> impl Iterator<Item = &std::path::Path> {
         self.apps.iter().flat_map(|app| app.openapi.iter().map(PathBuf::as_path))
+    }
+
+    /// Why its apps' own back ends must not be used, if so. `may_run` says whether programs may be started, `may_be_far`
+    /// whether servers may be anywhere.
+    pub(crate) fn backend_refusal(&self, may_run: bool, may_be_far: bool) -> Option<String> {
+        let mut backends = self.apps.iter().filter_map(|app| app.backend.as_deref());
+        backends.find_map(|backend| match backend.is_program() && !may_run {
+            true => Some(
+                "a scenario that comes over the network starts no programs (exec): start fal-mock with \
+                 --allow-exec if it may"
+                    .to_owned(),
+            ),
+            false => backend.refusal(may_be_far),
+        })
     }
 
     /// Reads the part under `expect` alone, in YAML or JSON.

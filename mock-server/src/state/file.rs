@@ -140,6 +140,7 @@ const fn definition(table: Table) -> TableDefinition<'static, u128, &'static [u8
         Table::Deliveries => "deliveries",
         Table::Letters => "letters",
         Table::Journal => "requests",
+        Table::Works => "works",
     })
 }
 

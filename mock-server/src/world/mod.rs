@@ -24,7 +24,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use crate::model::{
     Catalog, Config, DeliveryResult, Frame, Host, JobState, KEY_SET_PATH, Model, Output, Piece,
-    Request, RequestId, TenantId,
+    Request, RequestId, TenantId, WorkEvent,
 };
 
 use crate::replay::Player;
@@ -72,6 +72,7 @@ pub(crate) struct World {
     /// Whether something may have been planned since it was last found that time brings nothing.
     may_progress: bool,
     deliveries_under_way: usize,
+    works_under_way: usize,
     /// Counts the services that this world has had: what a delivery of an earlier one comes to is nobody's news.
     generation: u32,
     /// What its scenario consists of: that of the command line, and one on top.
@@ -111,6 +112,7 @@ impl World {
             last_request: start.real,
             may_progress: true,
             deliveries_under_way: 0,
+            works_under_way: 0,
             generation: 0,
             snapshots: BTreeMap::new(),
             current: None,
@@ -205,6 +207,16 @@ impl World {
         self.generation
     }
 
+    /// Whether time has to wait for something outside: a delivery or the work of a back end.
+    pub(crate) const fn is_outside(&self) -> bool {
+        self.deliveries_under_way > 0 || self.works_under_way > 0
+    }
+
+    /// How many calls back ends are working on.
+    pub(crate) const fn works_under_way(&self) -> usize {
+        self.works_under_way
+    }
+
     /// How many deliveries are being made.
     pub(crate) const fn deliveries_under_way(&self) -> usize {
         self.deliveries_under_way
@@ -284,6 +296,7 @@ impl World {
                 }
             }
             Output::Deliver { .. } => self.deliveries_under_way += 1,
+            Output::Work { .. } => self.works_under_way += 1,
             Output::Wait { .. } => {
                 if let Some((id, number)) = self.current.take() {
                     self.waiting.insert(id, number);
@@ -298,7 +311,7 @@ impl World {
     /// When it wants to be woken, in real time, if its next event is at `until`.
     fn alarm(&self, until: Option<Instant>) -> Option<Instant> {
         let due = until.and_then(|until| self.clock.real(until));
-        let jump = match self.is_auto() && self.may_progress && self.deliveries_under_way == 0 {
+        let jump = match self.is_auto() && self.may_progress && !self.is_outside() {
             true => self.last_input.checked_add(AUTO_GRACE),
             false => None,
         };
@@ -313,7 +326,7 @@ impl World {
     fn tick(&mut self, real: Instant, is_busy: bool) {
         self.pass(self.clock.at(real));
         let is_settled = real.saturating_duration_since(self.last_input) >= AUTO_GRACE;
-        if !self.is_auto() || !is_settled || self.deliveries_under_way > 0 {
+        if !self.is_auto() || !is_settled || self.is_outside() {
             return;
         }
         if is_busy {
@@ -482,6 +495,24 @@ impl Worlds {
         }
         world.deliveries_under_way = world.deliveries_under_way.saturating_sub(1);
         self.change(real, tenant, |model, now| model.handle_delivered(now, id, result));
+    }
+
+    /// Something has come of work.
+    pub(crate) fn handle_work(
+        &mut self,
+        real: Instant,
+        (tenant, generation): (TenantId, u32),
+        id: u64,
+        event: WorkEvent,
+    ) {
+        let Some(world) = self.all.get_mut(&tenant) else { return };
+        if world.generation != generation {
+            return;
+        }
+        if event.is_end() {
+            world.works_under_way = world.works_under_way.saturating_sub(1);
+        }
+        self.change(real, tenant, |model, now| model.handle_work(now, id, event));
     }
 
     fn change(

@@ -1,5 +1,6 @@
 //! The mock through real sockets: doors, TLS, tunnels, streams, ranges, refusals, limits, stopping.
 
+mod backends;
 mod client;
 mod control;
 mod documents;

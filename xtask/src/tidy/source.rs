@@ -242,7 +242,7 @@ const MOCK_SOURCES: &str = "mock-server/src/";
 
 /// What the mock shares with clients on purpose: ids, schemas, the seeded generator, and the words that transports speak,
 /// which know nothing of fal.
-const MOCK_SHARES: [&str; 5] = ["EndpointId", "endpoint", "rand", "schema", "wire"];
+const MOCK_SHARES: [&str; 6] = ["EndpointId", "endpoint", "rand", "schema", "sse", "wire"];
 
 /// Modules of the standard library that reach for the environment.
 const CORE_MODULES: [&str; 6] = ["env", "fs", "net", "os", "process", "thread"];

@@ -28,7 +28,7 @@ use rows::{DoneRow, FileRow, Holds, JobRow, Stand, StandRow};
 
 pub(crate) use log::{End, FileLog, JobLog};
 pub(crate) use restore::{BadRow, Rows};
-pub(crate) use rows::Marks;
+pub(crate) use rows::{LineRow, Marks, WorkRow};
 
 /// What a row is about. Its number is part of the form of stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,10 +51,12 @@ pub(crate) enum Table {
     Letters,
     /// Requests by number.
     Journal,
+    /// What back ends have made of jobs and said about them, by age of the job.
+    Works,
 }
 
 impl Table {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Marks,
         Self::Jobs,
         Self::Stands,
@@ -64,6 +66,7 @@ impl Table {
         Self::Deliveries,
         Self::Letters,
         Self::Journal,
+        Self::Works,
     ];
 }
 
@@ -240,6 +243,7 @@ impl Model {
         else {
             writes.drop(Table::Jobs, key);
             writes.drop(Table::Stands, key);
+            writes.drop(Table::Works, key);
             return;
         };
         if touch.is_new {
@@ -247,6 +251,10 @@ impl Model {
             writes.put_body(Table::Jobs, key, self.accepted_row(touch.id, job), job.input.clone());
         }
         writes.put(Table::Stands, key, self.stand_row(touch, job));
+        if let (Some(effort), State::Done { outcome, .. }) = (&job.effort, &job.state) {
+            let (row, output) = effort.row(outcome, |at| self.wall(at));
+            writes.put_body(Table::Works, key, code::write(&row), output);
+        }
     }
 
     fn accepted_row(&self, id: RequestId, job: &Job) -> Vec<u8> {

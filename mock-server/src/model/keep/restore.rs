@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use fal_protocol::EndpointId;
@@ -18,13 +18,14 @@ use super::super::files::{Content, FileKey, NewFile, Session};
 use super::super::id::RequestId;
 use super::super::job::{Attempt, Job, Outcome, Priority, State};
 use super::super::ledger::CallWay;
-use super::super::plan::{Pace, Plan};
+use super::super::plan::{Pace, Plan, backend_of};
 use super::super::signer::Signer;
 use super::super::webhook::{DeliveryResult, DeliveryState, Hook};
+use super::super::work::Effort;
 use super::super::{Due, Model, app_of};
 use super::code::{Field, read};
 use super::log::SavedFile;
-use super::rows::{DeliveryRow, FileRow, Holds, JobRow, Marks, Stand, StandRow};
+use super::rows::{DeliveryRow, FileRow, Holds, JobRow, Marks, Stand, StandRow, WorkRow};
 use super::{ACCOUNT, AGES_PER_START, FileLog, IN_ROW, JobLog, Keeping, MARKS, Table};
 
 /// The rows of each table.
@@ -156,10 +157,10 @@ impl Model {
     fn put_back(&mut self, id: RequestId, stop: Instant) {
         let Some(job) = self.jobs.get(id) else { return };
         let State::Running { since, .. } = job.state else {
-            return self.enqueue(id);
+            return self.enqueue(id, Duration::ZERO);
         };
         app_of(&mut self.apps, job.endpoint.clone().app()).running += 1;
-        if !self.requeue(id, false) {
+        if !self.requeue(id, false, Duration::ZERO) {
             let why = "The runner went away, and no attempt is left";
             let status = StatusCode::SERVICE_UNAVAILABLE;
             self.fail(id, Arc::new(Failure::request_error(status, "runner_disconnected", why)));
@@ -290,12 +291,18 @@ impl Restoring<'_> {
         });
         let logs = rule.as_ref().and_then(|rule| rule.timeline.logs(run_time));
         let pace = Pace { queue_time, run_time };
-        Plan { rule, pace, logs, lost_after: job.lost_after }
+        let backend = self
+            .model
+            .play
+            .as_ref()
+            .and_then(|play| backend_of(play, rule.as_deref(), &job.endpoint));
+        Plan { rule, pace, logs, lost_after: job.lost_after, backend }
     }
 
     /// Returns those that are to wait again, in order.
     fn read_jobs(&mut self, rows: &mut Rows) -> Result<Vec<RequestId>, BadRow> {
         let mut stands = rows.take(Table::Stands);
+        let mut works = rows.take(Table::Works);
         let mut waiting: Vec<(bool, u64, u64, RequestId)> = Vec::new();
         let mut finished: Vec<(Option<Instant>, u64, bool, RequestId)> = Vec::new();
         for (key, row) in rows.take(Table::Jobs) {
@@ -310,6 +317,17 @@ impl Restoring<'_> {
             let (id, sent) = (job.id, self.past(job.sent));
             let ledger = &mut self.model.ledger;
             let number = ledger.called(sent, CallWay::Submit, &endpoint, id, &input);
+            let (effort, worked) = match works.remove(&key) {
+                Some(row) => {
+                    let mut rest = &row[..];
+                    let work = WorkRow::take(&mut rest);
+                    let work = work.ok_or(BadRow { table: Table::Works, key })?;
+                    let output = row.slice_ref(rest);
+                    let (effort, worked) = Effort::restored(work, output, |wall| self.past(wall));
+                    (Some(Box::new(effort)), worked)
+                }
+                None => (None, None),
+            };
             let (mut ended, state) = (None, stand.stand);
             let state = match state {
                 Stand::Queued { ticket } => {
@@ -331,7 +349,14 @@ impl Restoring<'_> {
                             self.model.ledger.ended(number, &endpoint, None);
                             Outcome::Failed(Arc::new(failure))
                         }
-                        None => Outcome::Unread,
+                        None => match worked {
+                            Some(worked) => {
+                                let ledger = &mut self.model.ledger;
+                                ledger.ended(number, &endpoint, Some(worked.units()));
+                                Outcome::Made(Arc::new(Answer::Worked(Box::new(worked))))
+                            }
+                            None => Outcome::Unread,
+                        },
                     };
                     State::Done { run: done.run.map(|run| self.run(run)), outcome }
                 }
@@ -358,6 +383,7 @@ impl Restoring<'_> {
                 ledger: number,
                 plan,
                 is_starting: false,
+                effort,
             };
             self.model.jobs.insert(id, job);
             self.model.age = self.model.age.max(age);

@@ -86,6 +86,26 @@ pub(super) enum Stand {
     Done(Box<DoneRow>),
 }
 
+/// What a back end has made of a job, before the output itself, and what it has said.
+#[derive(Debug)]
+pub(crate) struct WorkRow {
+    pub(crate) has_output: bool,
+    pub(crate) units: u64,
+    pub(crate) files: Vec<(Box<str>, u128)>,
+    pub(crate) lines: Vec<LineRow>,
+}
+
+/// A line that a back end has written.
+#[derive(Debug)]
+pub(crate) struct LineRow {
+    pub(crate) at: SystemTime,
+    pub(crate) level: Box<str>,
+    pub(crate) message: Box<str>,
+}
+
+row!(LineRow { at, level, message });
+row!(WorkRow { has_output, units, files, lines });
+
 #[derive(Debug)]
 pub(super) struct DoneRow {
     pub(super) run: Option<(SystemTime, SystemTime)>,

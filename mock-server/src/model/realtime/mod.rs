@@ -29,7 +29,9 @@ use http::StatusCode;
 
 use super::auth::Denied;
 use super::exchange::{Host, Request, Response};
+use super::plan::backend_of;
 use super::{Model, Open, app_of, reply, run};
+use crate::scenario::Play;
 
 pub use config::{
     INPUT_TIME, MESSAGE_BYTES_MAX, OutputCodec, RealtimeConfig, RealtimeMode, SESSION_TIMEOUT,
@@ -153,6 +155,12 @@ impl Model {
         }
         if let Some(refusal) = self.unknown_app(&endpoint) {
             return Some(refusal);
+        }
+        let play = self.play.as_ref();
+        let is_worked = |play: &Play| backend_of(play, None, endpoint.as_str()).is_some();
+        if play.is_some_and(|play| is_worked(play)) {
+            let what = "realtime sessions in front of a back end of one's own (http, exec)";
+            return Some(reply::not_emulated(self.mint_other(), what));
         }
         if let Some(failure) = self.refuse_next.pop_front() {
             return Some(reply::failure(self.mint_other(), &failure));

@@ -9,12 +9,21 @@ use super::*;
 
 /// Where rows are put.
 #[derive(Clone, Default)]
-struct Shelf {
+pub(super) struct Shelf {
     rows: BTreeMap<(Table, u128), Bytes>,
     accepted: Vec<Accepted>,
 }
 
 impl Shelf {
+    /// Takes what has changed in a world, which is kept from the first time on.
+    pub(super) fn keep(&mut self, world: &mut World) {
+        if self.rows.is_empty() {
+            world.model.keep_anew(Some(Keeping::new(0)));
+        }
+        let writes = world.model.take_writes(SystemTime::UNIX_EPOCH, true);
+        self.apply(writes.expect("somebody keeps it"));
+    }
+
     fn apply(&mut self, writes: Writes) {
         if writes.is_anew {
             self.rows.clear();
@@ -35,7 +44,7 @@ impl Shelf {
     }
 
     /// Another process, so much later.
-    fn restore(&self, config: &Config, down: Duration) -> World {
+    pub(super) fn restore(&self, config: &Config, down: Duration) -> World {
         let mut rows = Rows::default();
         for ((table, key), row) in &self.rows {
             rows.add(*table, *key, row.clone());

@@ -15,6 +15,7 @@ mod scenario_faults;
 mod sockets;
 mod storage;
 mod webhook;
+mod work;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
@@ -42,6 +43,9 @@ struct World {
     /// What was said on each WebSocket so far, a close included.
     said: BTreeMap<u64, Vec<Said>>,
     letters: Vec<Letter>,
+    /// Work that was wanted, and work that was not any more.
+    works: Vec<(u64, Work)>,
+    stopped: Vec<u64>,
     until: Option<Instant>,
 }
 
@@ -90,6 +94,8 @@ impl World {
             released: Vec::new(),
             said: BTreeMap::new(),
             letters: Vec::new(),
+            works: Vec::new(),
+            stopped: Vec::new(),
             until: None,
         }
     }
@@ -221,6 +227,8 @@ impl World {
                 Output::Deliver { id, url, headers, body, time_max } => {
                     self.letters.push(Letter { id, url, headers, body, time_max });
                 }
+                Output::Work { id, work } => self.works.push((id, *work)),
+                Output::StopWork { id } => self.stopped.push(id),
                 Output::Wait { until } => {
                     assert!(
                         until.is_none_or(|until| until > self.now),
