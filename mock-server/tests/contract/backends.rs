@@ -6,8 +6,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use fal_mock::model::{JobState, RequestId};
 use fal_mock::scenario::Scenario;
-use fal_mock::{Builder, ClockMode, JobState, MockFal, RequestId};
+use fal_mock::{Builder, ClockMode, MockFal};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use wiremock::matchers::{method, path};
@@ -50,7 +51,7 @@ fn http(server: &MockServer) -> Builder {
 }
 
 async fn submit(mock: &MockFal, input: &Value) -> RequestId {
-    let submitted = send(mock.port(), post("/queue.fal.run/acme/app/sub"), input.to_string()).await;
+    let submitted = post(mock.port(), "/queue.fal.run/acme/app/sub", &input.to_string()).await;
     assert_eq!(submitted.status, StatusCode::OK, "{:?}", submitted.body);
     submitted.json()["request_id"].as_str().unwrap().parse().unwrap()
 }
@@ -162,7 +163,10 @@ if how == "own": print(json.dumps({"detail": "out of memory"})); sys.exit(1)
     let id = submit(&mock, &json!({})).await;
     assert!(!over(&mock, id).await);
     let (_, body) = result(&mock, id).await;
-    assert!(body["detail"].as_str().unwrap().starts_with("no-such-program-anywhere cannot be started"), "{body}");
+    assert!(
+        body["detail"].as_str().unwrap().starts_with("no-such-program-anywhere cannot be started"),
+        "{body}"
+    );
 }
 
 /// It dies by a signal until it has been tried twice.
@@ -215,7 +219,7 @@ time.sleep(600)
     assert!(!over(&mock, id).await);
     assert_eq!(result(&mock, id).await.0, 499);
     until("it has ended", || folder.file("stopped").exists()).await;
-    until("it is told", || mock.clock().read().works_under_way == 0).await;
+    until("it is told", || mock.clock().view().unwrap().works_under_way == 0).await;
     let child = std::fs::read_to_string(folder.file("stopped")).unwrap();
     let is_gone = || {
         let state = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
@@ -229,7 +233,7 @@ async fn a_program_that_takes_too_long_is_stopped() {
     let scenario = EXEC.replace("30s", "200ms");
     let folder = Folder::new("late", &scenario, "import time; time.sleep(600)");
     let mock = folder.mock().start().await.unwrap();
-    let run = send(mock.port(), post("/fal.run/acme/app"), "{}").await;
+    let run = post(mock.port(), "/fal.run/acme/app", "{}").await;
     assert_eq!(run.status, StatusCode::GATEWAY_TIMEOUT);
     assert_eq!(run.json()["error_type"], "request_timeout");
 }
@@ -239,9 +243,14 @@ async fn a_program_does_not_outlive_the_mock() {
     let program = "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(600)";
     let folder = Folder::new("drop", EXEC, program);
     let mock = folder.mock().start().await.unwrap();
-    submit(&mock, &json!({})).await;
+    let id = submit(&mock, &json!({})).await;
     let pid = || std::fs::read_to_string(folder.file("pid")).unwrap_or_default();
-    until("it runs", || !pid().is_empty()).await;
+    let runs = || {
+        let state = mock.job(id).unwrap().state;
+        assert!(matches!(state, JobState::Queued | JobState::Running), "{state:?}");
+        !pid().is_empty()
+    };
+    until("it runs", runs).await;
     mock.stop().await;
     let is_gone = || {
         let state = std::fs::read_to_string(format!("/proc/{}/stat", pid())).unwrap_or_default();
@@ -265,7 +274,7 @@ async fn a_server_gets_the_input_and_never_the_key() {
     assert_eq!(asked.body, br#"{"prompt":"a cat"}"#);
     assert_eq!(asked.headers["x-fal-request-id"], id.to_string().as_str());
     assert!(!asked.headers.contains_key("authorization"));
-    let run = send(mock.port(), post("/fal.run/acme/app/sub"), r#"{"prompt":"a cat"}"#).await;
+    let run = post(mock.port(), "/fal.run/acme/app/sub", r#"{"prompt":"a cat"}"#).await;
     assert_eq!((run.status, run.json()), (StatusCode::OK, json!({ "done": true })));
     assert_eq!(run.headers["x-fal-billable-units"], "4");
 }
@@ -290,13 +299,13 @@ async fn what_a_server_means_by_its_answer() {
         ("html", 500, "text/html"),
         ("nowhere", 404, "detail"),
     ] {
-        let run = send(mock.port(), post(&format!("/fal.run/acme/app/{at}")), "{}").await;
+        let run = post(mock.port(), &format!("/fal.run/acme/app/{at}"), "{}").await;
         assert_eq!(run.status.as_u16(), want, "{at}: {:?}", run.body);
         assert!(run.json().to_string().contains(says), "{at}: {:?}", run.body);
     }
     // The same by the queue: of these nothing is tried again.
     let asked = server.received_requests().await.unwrap().len();
-    let submitted = send(mock.port(), post("/queue.fal.run/acme/app/422"), "{}").await;
+    let submitted = post(mock.port(), "/queue.fal.run/acme/app/422", "{}").await;
     let id = submitted.json()["request_id"].as_str().unwrap().parse().unwrap();
     assert!(!over(&mock, id).await);
     assert_eq!(status(&mock, id).await["error"], "too many");
@@ -337,9 +346,13 @@ async fn events_of_a_server_are_lines_pieces_and_an_output() {
     let events = "event: log\ndata: {\"message\":\"half\",\"level\":\"warning\"}\n\n\
                   event: log\ndata: plain\n\ndata: {\"n\":1}\n\ndata: {\"n\":2}\n\n";
     let broken = "data: {\"n\":1}\n\nevent: error\ndata: {\"detail\":\"out of memory\"}\n\n";
-    for (at, text) in
-        [("/sub", events), ("/sub/stream", events), ("/bad", broken), ("/bad/stream", broken), ("/none", "")]
-    {
+    for (at, text) in [
+        ("/sub", events),
+        ("/sub/stream", events),
+        ("/bad", broken),
+        ("/bad/stream", broken),
+        ("/none", ""),
+    ] {
         let answer = ResponseTemplate::new(200).set_body_raw(text, "text/event-stream");
         Mock::given(path(at)).respond_with(answer).mount(&server).await;
     }
@@ -350,14 +363,14 @@ async fn events_of_a_server_are_lines_pieces_and_an_output() {
     let logs = status(&mock, id).await["logs"].clone();
     assert_eq!((&logs[0]["message"], &logs[0]["level"]), (&json!("half"), &json!("WARNING")));
     assert_eq!((&logs[1]["message"], &logs[1]["level"]), (&json!("plain"), &json!("INFO")));
-    let stream = send(mock.port(), post("/fal.run/acme/app/sub/stream"), "{}").await;
+    let stream = post(mock.port(), "/fal.run/acme/app/sub/stream", "{}").await;
     assert_eq!(&stream.body[..], b"data: {\"n\":1}\n\ndata: {\"n\":2}\n\n");
-    let stream = send(mock.port(), post("/fal.run/acme/app/bad/stream"), "{}").await;
+    let stream = post(mock.port(), "/fal.run/acme/app/bad/stream", "{}").await;
     let text = String::from_utf8(stream.body.to_vec()).unwrap();
     assert!(text.starts_with("data: {\"n\":1}\n\n") && text.contains("out of memory"), "{text}");
-    let run = send(mock.port(), post("/fal.run/acme/app/bad"), "{}").await;
+    let run = post(mock.port(), "/fal.run/acme/app/bad", "{}").await;
     assert_eq!((run.status.as_u16(), run.json()["detail"].clone()), (500, json!("out of memory")));
-    let run = send(mock.port(), post("/fal.run/acme/app/none"), "{}").await;
+    let run = post(mock.port(), "/fal.run/acme/app/none", "{}").await;
     assert_eq!(run.json()["error_type"], "runner_incomplete_response");
 }
 
@@ -369,11 +382,13 @@ async fn time_waits_for_work() {
         ResponseTemplate::new(200).set_body_json(json!({})).set_delay(Duration::from_millis(300));
     Mock::given(method("POST")).respond_with(answer).mount(&server).await;
     let mock = http(&server).clock(ClockMode::Auto).start().await.unwrap();
-    let headers = call(Method::POST, "/queue.fal.run/acme/app").header("x-fal-request-start-timeout", "5");
+    let headers =
+        call(Method::POST, "/queue.fal.run/acme/app").header("x-fal-request-start-timeout", "5");
     let submitted = send(mock.port(), headers, "{}").await;
     let first: RequestId = submitted.json()["request_id"].as_str().unwrap().parse().unwrap();
     // The second waits behind it, with a limit that a jump would have passed.
-    let headers = call(Method::POST, "/queue.fal.run/acme/app").header("x-fal-request-start-timeout", "5");
+    let headers =
+        call(Method::POST, "/queue.fal.run/acme/app").header("x-fal-request-start-timeout", "5");
     let submitted = send(mock.port(), headers, "{}").await;
     let second: RequestId = submitted.json()["request_id"].as_str().unwrap().parse().unwrap();
     assert!(over(&mock, first).await && over(&mock, second).await);
@@ -428,5 +443,5 @@ async fn a_reset_stops_what_is_being_done() {
         state.is_empty() || state.contains(") Z ")
     };
     until("it is gone", is_gone).await;
-    assert_eq!((mock.jobs().len(), mock.clock().read().works_under_way), (0, 0));
+    assert_eq!((mock.jobs().len(), mock.clock().view().unwrap().works_under_way), (0, 0));
 }

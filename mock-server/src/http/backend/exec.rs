@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,7 +35,7 @@ pub(super) async fn run(
     let Some((program, arguments)) = command.split_first() else {
         return failed("The command of the back end is empty".to_owned());
     };
-    let out = match OutFolder::new(work, teller.id) {
+    let out = match OutFolder::new() {
         Ok(out) => out,
         Err(error) => return failed(format!("No folder can be made for files: {error}")),
     };
@@ -247,17 +248,27 @@ struct OutFolder {
 }
 
 impl OutFolder {
-    fn new(work: &Work, id: u64) -> io::Result<Self> {
-        let name = format!("fal-mock-{}-{}-{id}", std::process::id(), work.request_id);
-        let path = std::env::temp_dir().join(name);
+    fn new() -> io::Result<Self> {
+        /// Ids of jobs repeat, in mocks of one process and in runs of one mock.
+        static LAST: AtomicU64 = AtomicU64::new(0);
+
         let mut builder = fs::DirBuilder::new();
         #[cfg(unix)]
         {
             use std::os::unix::fs::DirBuilderExt as _;
             builder.mode(0o700);
         }
-        builder.create(&path)?;
-        Ok(Self { path })
+        loop {
+            let number = LAST.fetch_add(1, Ordering::Relaxed);
+            let name = format!("fal-mock-{}-{number}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            match builder.create(&path) {
+                Ok(()) => return Ok(Self { path }),
+                // One that a killed process has left.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 
