@@ -1,5 +1,6 @@
 //! The workspace's own tests across crates.
 
+mod back_end;
 mod client;
 mod corpus;
 mod gallery;

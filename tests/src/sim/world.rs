@@ -353,12 +353,14 @@ impl World {
                 | model::Output::Cut { id }
                 | model::Output::Reset { id }
                 | model::Output::Release { id, .. } => id.checked_sub(self.base),
-                // No job of a simulation has a webhook, and nobody fetches files or opens a WebSocket.
+                // No job of a simulation has a webhook or a back end, and nobody fetches files or opens a WebSocket.
                 model::Output::Deliver { .. }
                 | model::Output::Serve { .. }
                 | model::Output::Accept { .. }
                 | model::Output::Frame { .. }
-                | model::Output::Close { .. } => None,
+                | model::Output::Close { .. }
+                | model::Output::Work { .. }
+                | model::Output::StopWork { .. } => None,
             };
             // Nobody is left to hear what was meant for an earlier client.
             let Some(id) = number.map(ExchangeId::new) else { continue };
@@ -385,6 +387,8 @@ impl World {
                 | model::Output::Accept { .. }
                 | model::Output::Frame { .. }
                 | model::Output::Close { .. }
+                | model::Output::Work { .. }
+                | model::Output::StopWork { .. }
                 | model::Output::Wait { .. } => {}
             }
         }
