@@ -49,9 +49,9 @@ async fn the_official_python_client_calls_a_program() {
 async fn our_client_calls_a_program() {
     let mock = mock().await;
     let client = Client::builder().base_url(mock.url()).key("any:key").build().unwrap();
-    let call = client.subscribe("my-team/painter").input(&json!({ "prompt": "a cat" })).await;
+    let call = client.subscribe("my-team/painter").input(json!({ "prompt": "a cat" })).await;
     let output: Value = call.unwrap().json().unwrap();
     assert!(output["image"]["url"].as_str().unwrap().ends_with("_picture.svg"), "{output}");
-    let error = client.subscribe("my-team/painter").input(&json!({})).await.unwrap_err();
+    let error = client.subscribe("my-team/painter").input(json!({})).await.unwrap_err();
     assert_eq!(error.fields()[0].error_type.to_string(), "missing");
 }

@@ -88,7 +88,8 @@ impl Model {
             state: None,
         };
         let rule = play.rule(self.now, &facts);
-        if rule.is_none() && config.isolated {
+        let backend = backend_of(play, rule.as_deref(), name);
+        if rule.is_none() && config.isolated && backend.is_none() {
             let mut nearest = String::new();
             for miss in play.nearest(&facts) {
                 let lead = if nearest.is_empty() { ". Nearest: " } else { "; " };
@@ -96,7 +97,6 @@ impl Model {
             }
             return Err(Box::new(self.uncovered(operation, endpoint, &nearest)));
         }
-        let backend = backend_of(play, rule.as_deref(), name);
         if backend.is_some() {
             // It takes what it takes.
             pace = Pace { queue_time: Duration::ZERO, run_time: Duration::ZERO };

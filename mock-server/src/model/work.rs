@@ -86,6 +86,8 @@ pub(crate) struct Made {
 pub(crate) struct Works {
     all: BTreeMap<u64, Holder>,
     last: u64,
+    /// Nothing is begun any more.
+    is_over: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -303,8 +305,9 @@ impl Model {
         self.settle(now);
     }
 
-    /// Stops all work: the service ends, or another takes its place.
+    /// Stops all work, and begins none any more: the service ends, or another takes its place.
     pub(crate) fn stop_works(&mut self) {
+        self.works.is_over = true;
         let numbers: Vec<u64> = self.works.all.keys().copied().collect();
         self.out.extend(numbers.into_iter().map(|id| Output::StopWork { id }));
     }
@@ -326,8 +329,10 @@ impl Model {
     fn work(&mut self, holder: Holder, work: Work) -> u64 {
         self.works.last += 1;
         let id = self.works.last;
-        self.works.all.insert(id, holder);
-        self.out.push_back(Output::Work { id, work: Box::new(work) });
+        if !self.works.is_over {
+            self.works.all.insert(id, holder);
+            self.out.push_back(Output::Work { id, work: Box::new(work) });
+        }
         id
     }
 

@@ -256,6 +256,14 @@ fn a_rule_that_says_what_comes_of_a_call_needs_no_back_end() {
 }
 
 #[test]
+fn a_back_end_covers_its_app() {
+    let mut world = World::new(Config { isolated: true, ..config(APP) });
+    world.submit(&submit());
+    assert_eq!(world.works.len(), 1);
+    assert_eq!(world.ask(&Call::post("/other/app", "{}")).status(), 404);
+}
+
+#[test]
 fn a_scenario_can_lose_the_runner_of_a_back_end() {
     let source =
         format!("{APP}rules:\n  - {{ when: acme/app/sub, timeline: {{ requeue: [5s] }} }}\n");
@@ -290,6 +298,9 @@ fn a_snapshot_begins_anew_what_was_being_done() {
     world.model.stop_works();
     world.drain();
     assert_eq!(world.stopped.len(), 1);
+    world.worked(WorkEvent::Stopped);
+    world.pass_ms(1);
+    assert_eq!(world.works.len(), 1, "nothing is begun in a service that is over");
     copy.model.handle_timeout(copy.now);
     copy.drain();
     let begun: Vec<RequestId> = copy.works.iter().map(|(_, work)| work.request_id).collect();
