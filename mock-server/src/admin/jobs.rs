@@ -68,7 +68,12 @@ pub(super) fn show(call: &Call<'_>) -> Result<Reply, Problem> {
 }
 
 pub(super) fn finish(call: &Call<'_>) -> Result<Reply, Problem> {
-    act(call, "finished", |request_id| Control::Finish { request_id })
+    let id = id_of(call)?;
+    if call.model(|model| model.has_backend(id))? {
+        let why = "only its back end knows how the job ends: fail it, cancel it or put it back";
+        return Err(Problem::conflict(why));
+    }
+    act(call, "unfinished", |request_id| Control::Finish { request_id })
 }
 
 pub(super) fn requeue(call: &Call<'_>) -> Result<Reply, Problem> {

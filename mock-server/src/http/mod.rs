@@ -26,7 +26,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use fal_protocol::wire;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -53,6 +54,23 @@ pub(crate) use record::Recording;
 use shape::Line;
 pub(crate) use shared::{Answer, Limits, Shared};
 pub(crate) use spool::{Spool, blocks_of};
+
+/// The whole body of an answer that the mock was given.
+async fn whole(
+    mut chunks: fal_transport_hyper::Chunks,
+    bytes_max: usize,
+) -> Result<Bytes, wire::Failure> {
+    let mut whole = BytesMut::new();
+    while let Some(bytes) = chunks.next().await {
+        let bytes = bytes?;
+        if bytes.len() > bytes_max - whole.len() {
+            let why = format!("the answer is longer than {bytes_max} bytes");
+            return Err(wire::Failure::read(wire::FailureKind::TooLarge, why));
+        }
+        whole.extend_from_slice(&bytes);
+    }
+    Ok(whole.freeze())
+}
 
 /// Accepts connections until dropped; dropping closes them all.
 pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {

@@ -33,7 +33,7 @@ pub enum Control {
         /// How it fails.
         failure: Failure,
     },
-    /// An unfinished job ends now as it would have ended.
+    /// An unfinished job ends now as it would have ended; not one of which only its back end knows that.
     Finish {
         /// The job.
         request_id: RequestId,
@@ -354,7 +354,7 @@ impl Model {
 
     fn finish_now(&mut self, id: RequestId) -> bool {
         // Only its back end knows how it would have ended.
-        if self.job_is(id, |job| job.plan.backend.is_some()) {
+        if self.has_backend(id) {
             return false;
         }
         if self.job_is(id, |job| matches!(job.state, State::Queued { .. })) {

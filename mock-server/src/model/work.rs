@@ -312,6 +312,11 @@ impl Model {
         self.out.extend(numbers.into_iter().map(|id| Output::StopWork { id }));
     }
 
+    /// Whether the work on a job is done by a back end.
+    pub(crate) fn has_backend(&self, id: RequestId) -> bool {
+        self.jobs.get(id).is_some_and(|job| job.plan.backend.is_some())
+    }
+
     /// Whether an input may be worked on: JSON, and what the document says where there is one.
     pub(super) fn check_input(
         &self,

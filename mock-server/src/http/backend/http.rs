@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use fal_protocol::EndpointId;
 use fal_protocol::sse::{Decoder, Item, Limits};
 use fal_protocol::wire::{self, Expect, FailureKind};
@@ -10,6 +10,7 @@ use fal_transport_hyper::{Answer, Chunks, Exchange, Transport};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 
 use super::{LINE_BYTES_MAX, OUTPUT_BYTES_MAX, Teller, failure, is_json, lost, server_error};
+use crate::http::whole;
 use crate::model::{Made, Work, WorkEvent, level};
 
 /// Does one attempt. Dropping it closes the connection, which tells the server to stop.
@@ -35,7 +36,7 @@ pub(super) async fn run(
     {
         return events(work, head.headers(), chunks, teller).await;
     }
-    let body = match whole(chunks).await {
+    let body = match whole(chunks, OUTPUT_BYTES_MAX).await {
         Ok(body) => body,
         Err(failure) => return cut(&failure),
     };
@@ -215,19 +216,6 @@ fn say(data: &str, teller: &Teller) {
         end -= 1;
     }
     teller.log(said.unwrap_or("INFO"), &message[..end]);
-}
-
-async fn whole(mut chunks: Chunks) -> Result<Bytes, wire::Failure> {
-    let mut whole = BytesMut::new();
-    while let Some(bytes) = chunks.next().await {
-        let bytes = bytes?;
-        if bytes.len() > OUTPUT_BYTES_MAX - whole.len() {
-            let why = format!("it is longer than {OUTPUT_BYTES_MAX} bytes");
-            return Err(wire::Failure::read(FailureKind::TooLarge, why));
-        }
-        whole.extend_from_slice(&bytes);
-    }
-    Ok(whole.freeze())
 }
 
 /// Headers of a failed answer that its caller gets.

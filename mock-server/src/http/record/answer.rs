@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use fal_protocol::wire;
 use fal_transport_hyper::Chunks;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
@@ -32,7 +32,7 @@ pub(super) async fn give(
     if is_raw {
         return Ok(relay::bytes(call, head, chunks));
     }
-    let body = match whole(chunks, ANSWER_BYTES_MAX).await {
+    let body = match super::super::whole(chunks, ANSWER_BYTES_MAX).await {
         Ok(body) => body,
         Err(failure) => {
             let why = format!("fal-mock could not record {}: {failure}", call.name);
@@ -200,20 +200,6 @@ pub(super) fn head_for_caller(call: &Call, head: wire::Head) -> Response<()> {
         headers.insert(header::LOCATION, location);
     }
     head
-}
-
-/// The whole body.
-pub(super) async fn whole(mut chunks: Chunks, bytes_max: usize) -> Result<Bytes, wire::Failure> {
-    let mut whole = BytesMut::new();
-    while let Some(bytes) = chunks.next().await {
-        let bytes = bytes?;
-        if bytes.len() > bytes_max - whole.len() {
-            let why = format!("the answer is longer than {bytes_max} bytes");
-            return Err(wire::Failure::read(wire::FailureKind::TooLarge, why));
-        }
-        whole.extend_from_slice(&bytes);
-    }
-    Ok(whole.freeze())
 }
 
 fn id_in(text: &str) -> Option<String> {

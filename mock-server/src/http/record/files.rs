@@ -4,7 +4,7 @@ use bytes::Bytes;
 use fal_protocol::wire;
 use http::{Method, header};
 
-use super::{Call, answer, text_of};
+use super::{Call, text_of};
 use crate::cassette::address;
 
 /// Keeps the files that a text with real addresses names, but those that are there already.
@@ -33,7 +33,7 @@ async fn fetch_one(call: &Call, key: &str, whole: &str) -> Result<(), String> {
         return Err(format!("it was answered with {}", head.status()));
     }
     let bytes =
-        answer::whole(chunks, FILE_BYTES_MAX).await.map_err(|failure| failure.to_string())?;
+        super::whole(chunks, FILE_BYTES_MAX).await.map_err(|failure| failure.to_string())?;
     call.recorder().keep_file(key, text_of(head.headers(), &header::CONTENT_TYPE), bytes);
     Ok(())
 }

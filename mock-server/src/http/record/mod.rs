@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 
 use super::body::Body;
 use super::receive::{Received, collect};
-use super::{Cut, Shared, doors, json, pass};
+use super::{Cut, Shared, doors, json, pass, whole};
 use crate::cassette::{Asked, Content, Encoded, Redactor, address};
 use crate::model::{self, Door, Host};
 use crate::record::{Record, Recorded, Recorder};
@@ -73,7 +73,7 @@ impl Recording {
         let mut request = wire::Request::new(Method::GET, uri.parse().ok()?);
         request.headers.extend(key.map(|key| (header::AUTHORIZATION, key.clone())));
         let (head, chunks) = self.send(request).await.ok()?;
-        let body = answer::whole(chunks, PRICES_BYTES_MAX).await.ok()?;
+        let body = whole(chunks, PRICES_BYTES_MAX).await.ok()?;
         if !head.status().is_success() {
             return None;
         }
