@@ -342,3 +342,19 @@ fn what_was_made_outlives_the_process_and_what_was_not_is_made_again() {
     later.worked(made(r#"{"n":1}"#));
     assert_eq!(json(&later.result(running))["n"], 1);
 }
+
+#[test]
+fn a_webhook_tells_what_was_made() {
+    let mut world = playing(APP);
+    let submit = Call::post("/acme/app?fal_webhook=http%3A%2F%2F127.0.0.1%3A9%2Fhook", "{}");
+    let id = world.submit(&submit);
+    let file = Blob::memory(Bytes::from_static(b"GIF"));
+    world.worked(WorkEvent::Done(Made {
+        output: Bytes::from_static(br#"{"url":"{{file:a.gif}}"}"#),
+        files: vec![("a.gif".into(), file)],
+        units: None,
+    }));
+    let news: Value = serde_json::from_slice(&world.letters[0].body).unwrap();
+    assert_eq!((&news["status"], &news["request_id"]), (&"OK".into(), &id.to_string().into()));
+    assert_eq!(news["payload"], json(&world.result(id)));
+}
