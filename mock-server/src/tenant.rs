@@ -239,7 +239,7 @@ impl Clock<'_> {
                 is_frozen: world.clock.is_frozen(),
                 now: world.wall(real),
                 deliveries_under_way: world.deliveries_under_way(),
-                works_under_way: world.works_under_way(),
+                works_under_way: world.model.works_under_way(),
                 waits: waits.into_iter().map(|wait| (world.model.wall(wait.at), wait)).collect(),
             }
         })

@@ -148,7 +148,7 @@ fn view(world: &World, real: Instant, limit: usize) -> Value {
         "frozen": world.clock.is_frozen(),
         "now": time_text(world.wall(real)),
         "deliveries_under_way": world.deliveries_under_way(),
-        "works_under_way": world.works_under_way(),
+        "works_under_way": world.model.works_under_way(),
         "waits": waits,
     })
 }

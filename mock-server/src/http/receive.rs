@@ -193,7 +193,7 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
 const BODY_BYTES_TRUSTED: usize = 1 << 20;
 
 /// Longest file that is kept in memory, and what is written to the disk at once: 1 MiB.
-const BATCH_BYTES: usize = 1 << 20;
+pub(super) const BATCH_BYTES: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {

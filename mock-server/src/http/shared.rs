@@ -575,22 +575,19 @@ impl State {
                     self.waiting.remove(&id);
                 }
                 Output::Deliver { id, url, headers, body, time_max } => {
-                    let generation = self.worlds.get(tenant).map_or(0, World::generation);
-                    let whose = (tenant, generation);
+                    let whose = self.whose(tenant);
                     // Without a postman the mock is being dropped.
                     let _ = self.post.send(Letter { whose, id, url, headers, body, time_max });
                 }
                 Output::Work { id, work } => {
-                    let generation = self.worlds.get(tenant).map_or(0, World::generation);
                     let (stop, stopped) = oneshot::channel();
-                    let whose = (tenant, generation);
+                    let whose = self.whose(tenant);
                     self.works.insert((whose, id), stop);
                     // Without workers the mock is being dropped.
                     let _ = self.work.send(Order { whose, id, work, stopped });
                 }
                 Output::StopWork { id } => {
-                    let generation = self.worlds.get(tenant).map_or(0, World::generation);
-                    if let Some(stop) = self.works.remove(&((tenant, generation), id)) {
+                    if let Some(stop) = self.works.remove(&(self.whose(tenant), id)) {
                         // It may have ended in this moment.
                         let _ = stop.send(());
                     }
@@ -605,6 +602,11 @@ impl State {
                 }
             }
         }
+    }
+
+    /// A tenant, and which of its services it has now.
+    fn whose(&self, tenant: TenantId) -> (TenantId, u32) {
+        (tenant, self.worlds.get(tenant).map_or(0, World::generation))
     }
 
     /// Tells those who look on what has changed in a world.

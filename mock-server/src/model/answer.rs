@@ -7,12 +7,13 @@ use serde_json::Value;
 
 use super::catalog::Document;
 use super::config::Config;
+use super::content::Blob;
 use super::endpoint::{interface, is_listed, is_text};
 use super::exchange::{Door, Host};
 use super::failure::Failure;
 use super::files::{Content, FileKey, Files, NewFile};
-use super::given::Given;
-use super::id::{RequestId, digest};
+use super::given::{Given, content_type};
+use super::id::{RequestId, TenantId, digest};
 use super::input;
 use super::lifecycle::Keep;
 use super::media::{Media, Size};
@@ -208,6 +209,29 @@ impl Store<'_> {
         key ^ self.lasting.as_ref().map_or(0, |lasting| lasting.salt)
     }
 
+    /// Adds a file by its name and content. `of` tells it from others that are equal.
+    pub(crate) fn put_named(
+        &mut self,
+        tenant: TenantId,
+        name: &str,
+        blob: Blob,
+        of: Option<RequestId>,
+    ) -> FileKey {
+        let (sum, of) = (blob.digest(), of.map(|id| id.bits().to_le_bytes()));
+        let sum_bytes = sum.to_le_bytes();
+        let parts: Vec<&[u8]> = [name.as_bytes(), &sum_bytes]
+            .into_iter()
+            .chain(of.as_ref().map(|of| &of[..]))
+            .collect();
+        let key = FileKey::new(tenant.mark(self.key(digest(0, &parts))));
+        self.put_content(key, &rest_of(name), || Content::Uploaded {
+            content_type: content_type(name).into(),
+            etag: format!("{sum:032x}").into(),
+            blobs: Box::new([blob]),
+        });
+        key
+    }
+
     /// Adds a file unless it is there, or its time is over already.
     pub(crate) fn put(&mut self, key: FileKey, rest: &str, media: impl FnOnce() -> Media) {
         self.put_content(key, rest, || Content::Made { media: Box::new(media()), bytes: None });
@@ -233,6 +257,16 @@ impl Store<'_> {
         };
         self.files.add(*self.age, key, file, content());
     }
+}
+
+/// Writes the address of a file that was put by its name.
+pub(crate) fn push_address(out: &mut Vec<u8>, door: &Door<'_>, key: FileKey, name: &str) {
+    door.push_base(out, Host::Cdn);
+    key.push_path(out, &rest_of(name));
+}
+
+fn rest_of(name: &str) -> String {
+    format!("_{name}")
 }
 
 /// What the files of one call get that are not public for ever. They have addresses of their own.

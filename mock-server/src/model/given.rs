@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::answer::Store;
+use super::answer::{Store, push_address};
 use super::content::Blob;
-use super::exchange::{Door, Host};
-use super::files::{Content, FileKey};
-use super::id::{RequestId, TenantId, digest};
+use super::exchange::Door;
+use super::id::{RequestId, TenantId};
 use crate::scenario::{Fill, Input, Output, Rule};
 
 /// An output that a rule gives, for one call.
@@ -82,18 +81,9 @@ impl Fill for Filler<'_, '_> {
 
     fn file(&mut self, name: &str, bytes: &Bytes) -> String {
         let blob = Blob::memory(bytes.clone());
-        let sum = blob.digest();
-        let key = digest(0, &[name.as_bytes(), &sum.to_le_bytes()]);
-        let key = FileKey::new(self.tenant.mark(self.store.key(key)));
-        let rest = format!("_{name}");
-        self.store.put_content(key, &rest, || Content::Uploaded {
-            content_type: content_type(name).into(),
-            etag: format!("{sum:032x}").into(),
-            blobs: Box::new([blob]),
-        });
+        let key = self.store.put_named(self.tenant, name, blob, None);
         let mut url = Vec::new();
-        self.door.push_base(&mut url, Host::Cdn);
-        key.push_path(&mut url, &rest);
+        push_address(&mut url, self.door, key, name);
         String::from_utf8_lossy(&url).into_owned()
     }
 }

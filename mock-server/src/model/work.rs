@@ -18,13 +18,12 @@ use bytes::Bytes;
 use fal_protocol::EndpointId;
 use http::{HeaderValue, StatusCode};
 
-use super::answer::{Answer, Lasting, Store};
+use super::answer::{Answer, Lasting, Store, push_address};
 use super::content::Blob;
-use super::exchange::{Door, Head, Host, Output, Request, Response};
+use super::exchange::{Door, Head, Output, Request, Response};
 use super::failure::Failure;
-use super::files::{Content, FileKey};
-use super::given::content_type;
-use super::id::{RequestId, TenantId, digest};
+use super::files::FileKey;
+use super::id::{RequestId, TenantId};
 use super::job::{Job, Line, Outcome, State};
 use super::keep::{LineRow, WorkRow};
 use super::ledger::CallWay;
@@ -206,18 +205,11 @@ pub(crate) struct Worked {
 
 impl Worked {
     fn new(made: Made, id: RequestId, tenant: TenantId, store: &mut Store<'_>) -> Self {
-        let files = made.files.into_iter().map(|(name, blob)| {
-            let sum = blob.digest();
-            let key = digest(0, &[name.as_bytes(), &sum.to_le_bytes(), &id.bits().to_le_bytes()]);
-            let key = FileKey::new(tenant.mark(store.key(key)));
-            store.put_content(key, &format!("_{name}"), || Content::Uploaded {
-                content_type: content_type(&name).into(),
-                etag: format!("{sum:032x}").into(),
-                blobs: Box::new([blob]),
-            });
+        let put = |(name, blob): (Box<str>, Blob)| {
+            let key = store.put_named(tenant, &name, blob, Some(id));
             (name, key.bits())
-        });
-        let files = files.collect();
+        };
+        let files = made.files.into_iter().map(put).collect();
         Self { output: made.output, files, units: made.units.unwrap_or(1) }
     }
 
@@ -241,8 +233,7 @@ impl Worked {
             out.extend_from_slice(&rest[..start]);
             match self.files.iter().find(|(other, _)| other.as_bytes() == name) {
                 Some((name, key)) => {
-                    door.push_base(&mut out, Host::Cdn);
-                    FileKey::new(*key).push_path(&mut out, &format!("_{name}"));
+                    push_address(&mut out, door, FileKey::new(*key), name);
                 }
                 None => out.extend_from_slice(&rest[start..end]),
             }
@@ -310,6 +301,11 @@ impl Model {
         self.works.is_over = true;
         let numbers: Vec<u64> = self.works.all.keys().copied().collect();
         self.out.extend(numbers.into_iter().map(|id| Output::StopWork { id }));
+    }
+
+    /// How many calls back ends are working on.
+    pub(crate) fn works_under_way(&self) -> usize {
+        self.works.all.len()
     }
 
     /// Whether the work on a job is done by a back end.
@@ -420,12 +416,9 @@ impl Model {
     }
 
     fn job_made(&mut self, id: RequestId, made: Made) {
+        let Some(keep) = self.jobs.get(id).map(|job| job.keep.clone()) else { return };
+        let worked = self.worked(made, id, keep.as_deref());
         let Some(job) = self.jobs.get_mut(id) else { return };
-        let State::Running { .. } = job.state else { return };
-        let keep = job.keep.as_ref();
-        let lasting = keep.map(|keep| Lasting::new(id, keep, self.now, self.now));
-        let mut store = Store { files: &mut self.files, age: &mut self.age, lasting };
-        let worked = Worked::new(made, id, self.config.tenant, &mut store);
         let before = job.bytes();
         if let State::Running { answer, .. } = &mut job.state {
             *answer = Arc::new(Answer::Worked(Box::new(worked)));
@@ -489,17 +482,21 @@ impl Model {
         }
         let Some(Open::Run(call)) = self.open.remove(&exchange) else { return };
         let made = match event {
-            WorkEvent::Done(made) => Ok(self.worked(made, call.id, call.keep.as_deref())),
+            WorkEvent::Done(made) => {
+                let worked = self.worked(made, call.id, call.keep.as_deref());
+                Ok(Answer::Worked(Box::new(worked)))
+            }
             WorkEvent::Failed(failure) | WorkEvent::Lost(failure) => Err(failure),
             _ => Err(super::run::runner_lost()),
         };
         self.answer_call(exchange, call, made);
     }
 
-    fn worked(&mut self, made: Made, id: RequestId, keep: Option<&Keep>) -> Answer {
+    /// What was made, with its files in the store.
+    fn worked(&mut self, made: Made, id: RequestId, keep: Option<&Keep>) -> Worked {
         let lasting = keep.map(|keep| Lasting::new(id, keep, self.now, self.now));
         let mut store = Store { files: &mut self.files, age: &mut self.age, lasting };
-        Answer::Worked(Box::new(Worked::new(made, id, self.config.tenant, &mut store)))
+        Worked::new(made, id, self.config.tenant, &mut store)
     }
 
     fn relay_worked(&mut self, exchange: u64, event: WorkEvent) {
@@ -514,17 +511,11 @@ impl Model {
                 let Some(Open::Relay(relay)) = self.open.remove(&exchange) else { return };
                 let (data, units) = match end {
                     WorkEvent::Done(made) => {
-                        let units = made.units.unwrap_or(1);
                         // What came piece by piece was all.
                         let is_said = made.output.is_empty() && relay.has_begun;
-                        let answer = self.worked(made, relay.id, relay.keep.as_deref());
-                        let data = match answer {
-                            Answer::Worked(worked) if !is_said => {
-                                Some(feed::event(&one_line(worked.publish(&relay.door))))
-                            }
-                            _ => None,
-                        };
-                        (data, Some(units))
+                        let worked = self.worked(made, relay.id, relay.keep.as_deref());
+                        let last = || feed::event(&one_line(worked.publish(&relay.door)));
+                        ((!is_said).then(last), Some(worked.units))
                     }
                     WorkEvent::Failed(failure) | WorkEvent::Lost(failure) => {
                         (script::failed(None, &failure), None)

@@ -72,7 +72,6 @@ pub(crate) struct World {
     /// Whether something may have been planned since it was last found that time brings nothing.
     may_progress: bool,
     deliveries_under_way: usize,
-    works_under_way: usize,
     /// Counts the services that this world has had: what a delivery of an earlier one comes to is nobody's news.
     generation: u32,
     /// What its scenario consists of: that of the command line, and one on top.
@@ -112,7 +111,6 @@ impl World {
             last_request: start.real,
             may_progress: true,
             deliveries_under_way: 0,
-            works_under_way: 0,
             generation: 0,
             snapshots: BTreeMap::new(),
             current: None,
@@ -208,13 +206,8 @@ impl World {
     }
 
     /// Whether time has to wait for something outside: a delivery or the work of a back end.
-    pub(crate) const fn is_outside(&self) -> bool {
-        self.deliveries_under_way > 0 || self.works_under_way > 0
-    }
-
-    /// How many calls back ends are working on.
-    pub(crate) const fn works_under_way(&self) -> usize {
-        self.works_under_way
+    pub(crate) fn is_outside(&self) -> bool {
+        self.deliveries_under_way > 0 || self.model.works_under_way() > 0
     }
 
     /// How many deliveries are being made.
@@ -296,7 +289,6 @@ impl World {
                 }
             }
             Output::Deliver { .. } => self.deliveries_under_way += 1,
-            Output::Work { .. } => self.works_under_way += 1,
             Output::Wait { .. } => {
                 if let Some((id, number)) = self.current.take() {
                     self.waiting.insert(id, number);
@@ -485,34 +477,31 @@ impl Worlds {
     pub(crate) fn handle_delivered(
         &mut self,
         real: Instant,
-        (tenant, generation): (TenantId, u32),
+        whose: (TenantId, u32),
         id: u64,
         result: DeliveryResult,
     ) {
-        let Some(world) = self.all.get_mut(&tenant) else { return };
-        if world.generation != generation {
-            return;
-        }
+        let Some(world) = self.service(whose) else { return };
         world.deliveries_under_way = world.deliveries_under_way.saturating_sub(1);
-        self.change(real, tenant, |model, now| model.handle_delivered(now, id, result));
+        self.change(real, whose.0, |model, now| model.handle_delivered(now, id, result));
+    }
+
+    /// A tenant's world, if it has this service still.
+    fn service(&mut self, (tenant, generation): (TenantId, u32)) -> Option<&mut World> {
+        self.all.get_mut(&tenant).filter(|world| world.generation == generation)
     }
 
     /// Something has come of work.
     pub(crate) fn handle_work(
         &mut self,
         real: Instant,
-        (tenant, generation): (TenantId, u32),
+        whose: (TenantId, u32),
         id: u64,
         event: WorkEvent,
     ) {
-        let Some(world) = self.all.get_mut(&tenant) else { return };
-        if world.generation != generation {
-            return;
+        if self.service(whose).is_some() {
+            self.change(real, whose.0, |model, now| model.handle_work(now, id, event));
         }
-        if event.is_end() {
-            world.works_under_way = world.works_under_way.saturating_sub(1);
-        }
-        self.change(real, tenant, |model, now| model.handle_work(now, id, event));
     }
 
     fn change(

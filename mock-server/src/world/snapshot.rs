@@ -53,7 +53,6 @@ impl World {
         self.player = player;
         self.generation = self.generation.wrapping_add(1);
         self.deliveries_under_way = 0;
-        self.works_under_way = 0;
         self.may_progress = true;
         self.current = None;
         self.waiting.clear();

@@ -3,7 +3,7 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "all of it is a test, and what fails shall end it")]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use fal_mock::model::{JobState, RequestId};
@@ -15,32 +15,20 @@ use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::client::{call, post, send};
+use crate::exchanges::until;
+use crate::tls::Folder;
 
-/// A folder with a scenario and what it starts, gone at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str, scenario: &str, program: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("fal-mock-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        std::fs::write(path.join("scenario.yaml"), scenario).unwrap();
-        std::fs::write(path.join("model.py"), program).unwrap();
-        Self(path)
-    }
-
-    fn mock(&self) -> Builder {
-        MockFal::builder().scenario(Scenario::load(&self.0.join("scenario.yaml")).unwrap())
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
+/// A folder with a scenario and what it starts.
+fn written(name: &str, scenario: &str, program: &str) -> Folder {
+    let folder = Folder::new(&format!("back-end-{name}"));
+    std::fs::create_dir_all(&folder.0).unwrap();
+    std::fs::write(folder.0.join("scenario.yaml"), scenario).unwrap();
+    std::fs::write(folder.0.join("model.py"), program).unwrap();
+    folder
 }
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+fn playing(folder: &Folder) -> Builder {
+    MockFal::builder().scenario(Scenario::load(&folder.0.join("scenario.yaml")).unwrap())
 }
 
 const EXEC: &str = "apps:\n  - { endpoint: 'acme/**', exec: [python3, model.py], timeout: 30s }\n";
@@ -56,15 +44,10 @@ async fn submit(mock: &MockFal, input: &Value) -> RequestId {
     submitted.json()["request_id"].as_str().unwrap().parse().unwrap()
 }
 
-/// Until something is so; a minute at most.
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    for _ in 0..6000 {
-        if is_so() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("not within a minute: {what}");
+/// Whether a process has ended, as far as the system tells.
+fn is_gone(pid: &str) -> bool {
+    let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    state.is_empty() || state.contains(") Z ")
 }
 
 async fn over(mock: &MockFal, id: RequestId) -> bool {
@@ -86,7 +69,7 @@ async fn result(mock: &MockFal, id: RequestId) -> (u16, Value) {
 
 #[tokio::test]
 async fn a_program_gets_the_input_and_gives_lines_files_and_an_output() {
-    let folder = Folder::new(
+    let folder = written(
         "exec",
         EXEC,
         r#"
@@ -104,7 +87,7 @@ json.dump({
 }, sys.stdout)
 "#,
     );
-    let mock = folder.mock().start().await.unwrap();
+    let mock = playing(&folder).start().await.unwrap();
     let id = submit(&mock, &json!({ "prompt": "ein Kätzchen" })).await;
     assert!(over(&mock, id).await, "{:?}", result(&mock, id).await);
     let (_, output) = result(&mock, id).await;
@@ -124,7 +107,7 @@ json.dump({
 
 #[tokio::test]
 async fn what_a_program_means_by_its_end() {
-    let folder = Folder::new(
+    let folder = written(
         "ends",
         EXEC,
         r#"
@@ -141,7 +124,7 @@ if how == "input":
 if how == "own": print(json.dumps({"detail": "out of memory"})); sys.exit(1)
 "#,
     );
-    let mock = folder.mock().start().await.unwrap();
+    let mock = playing(&folder).start().await.unwrap();
     for (how, want, says) in [
         ("code", 500, "python3 ended with exit code 3: about to end"),
         ("text", 500, "wrote no JSON"),
@@ -172,7 +155,7 @@ if how == "own": print(json.dumps({"detail": "out of memory"})); sys.exit(1)
 /// It dies by a signal until it has been tried twice.
 #[tokio::test]
 async fn the_queue_survives_the_death_of_a_program() {
-    let folder = Folder::new(
+    let folder = written(
         "death",
         EXEC,
         r#"
@@ -182,7 +165,7 @@ print(json.dumps({"attempt": 3}))
 "#,
     );
     // Rests between attempts pass in no time, but never while the program runs.
-    let mock = folder.mock().clock(ClockMode::Auto).start().await.unwrap();
+    let mock = playing(&folder).clock(ClockMode::Auto).start().await.unwrap();
     let id = submit(&mock, &json!({})).await;
     assert!(over(&mock, id).await, "{:?}", result(&mock, id).await);
     assert_eq!(result(&mock, id).await.1["attempt"], 3);
@@ -191,7 +174,7 @@ print(json.dumps({"attempt": 3}))
 
 #[tokio::test]
 async fn a_program_is_told_to_stop_and_those_that_it_started_too() {
-    let folder = Folder::new(
+    let folder = written(
         "stop",
         EXEC,
         r#"
@@ -205,34 +188,27 @@ print("ready", file=sys.stderr, flush=True)
 time.sleep(600)
 "#,
     );
-    let mock = folder.mock().start().await.unwrap();
+    let mock = playing(&folder).start().await.unwrap();
     let id = submit(&mock, &json!({})).await;
-    let is_ready = async {
-        while status(&mock, id).await["logs"][0]["message"] != "ready" {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
+    // The line is there while it runs.
+    let is_ready = async { while status(&mock, id).await["logs"][0]["message"] != "ready" {} };
     tokio::time::timeout(Duration::from_secs(60), is_ready).await.unwrap();
     let path = format!("/queue.fal.run/acme/app/requests/{id}/cancel");
     let cancelled = send(mock.port(), call(Method::PUT, &path), "").await;
     assert_eq!(cancelled.status, StatusCode::ACCEPTED);
     assert!(!over(&mock, id).await);
     assert_eq!(result(&mock, id).await.0, 499);
-    until("it has ended", || folder.file("stopped").exists()).await;
+    until("it has ended", || folder.0.join("stopped").exists()).await;
     until("it is told", || mock.clock().view().unwrap().works_under_way == 0).await;
-    let child = std::fs::read_to_string(folder.file("stopped")).unwrap();
-    let is_gone = || {
-        let state = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
-        !Path::new("/proc/self").exists() || state.is_empty() || state.contains(") Z ")
-    };
-    until("its child is gone too", is_gone).await;
+    let child = std::fs::read_to_string(folder.0.join("stopped")).unwrap();
+    until("its child is gone too", || is_gone(&child)).await;
 }
 
 #[tokio::test]
 async fn a_program_that_takes_too_long_is_stopped() {
     let scenario = EXEC.replace("30s", "200ms");
-    let folder = Folder::new("late", &scenario, "import time; time.sleep(600)");
-    let mock = folder.mock().start().await.unwrap();
+    let folder = written("late", &scenario, "import time; time.sleep(600)");
+    let mock = playing(&folder).start().await.unwrap();
     let run = post(mock.port(), "/fal.run/acme/app", "{}").await;
     assert_eq!(run.status, StatusCode::GATEWAY_TIMEOUT);
     assert_eq!(run.json()["error_type"], "request_timeout");
@@ -241,10 +217,10 @@ async fn a_program_that_takes_too_long_is_stopped() {
 #[tokio::test]
 async fn a_program_does_not_outlive_the_mock() {
     let program = "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(600)";
-    let folder = Folder::new("drop", EXEC, program);
-    let mock = folder.mock().start().await.unwrap();
+    let folder = written("drop", EXEC, program);
+    let mock = playing(&folder).start().await.unwrap();
     let id = submit(&mock, &json!({})).await;
-    let pid = || std::fs::read_to_string(folder.file("pid")).unwrap_or_default();
+    let pid = || std::fs::read_to_string(folder.0.join("pid")).unwrap_or_default();
     let runs = || {
         let state = mock.job(id).unwrap().state;
         assert!(matches!(state, JobState::Queued | JobState::Running), "{state:?}");
@@ -252,11 +228,7 @@ async fn a_program_does_not_outlive_the_mock() {
     };
     until("it runs", runs).await;
     mock.stop().await;
-    let is_gone = || {
-        let state = std::fs::read_to_string(format!("/proc/{}/stat", pid())).unwrap_or_default();
-        state.is_empty() || state.contains(") Z ")
-    };
-    until("it is gone", is_gone).await;
+    until("it is gone", || is_gone(&pid())).await;
 }
 
 #[tokio::test]
@@ -431,17 +403,13 @@ async fn programs_and_strangers_need_permission() {
 #[tokio::test]
 async fn a_reset_stops_what_is_being_done() {
     let program = "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(600)";
-    let folder = Folder::new("reset", EXEC, program);
-    let mock = folder.mock().start().await.unwrap();
+    let folder = written("reset", EXEC, program);
+    let mock = playing(&folder).start().await.unwrap();
     submit(&mock, &json!({})).await;
-    let pid = || std::fs::read_to_string(folder.file("pid")).unwrap_or_default();
+    let pid = || std::fs::read_to_string(folder.0.join("pid")).unwrap_or_default();
     until("it runs", || !pid().is_empty()).await;
     let reset = send(mock.port(), call(Method::POST, "/__mock/v1/reset"), "").await;
     assert!(reset.status.is_success(), "{:?}", reset.body);
-    let is_gone = || {
-        let state = std::fs::read_to_string(format!("/proc/{}/stat", pid())).unwrap_or_default();
-        state.is_empty() || state.contains(") Z ")
-    };
-    until("it is gone", is_gone).await;
+    until("it is gone", || is_gone(&pid())).await;
     assert_eq!((mock.jobs().len(), mock.clock().view().unwrap().works_under_way), (0, 0));
 }

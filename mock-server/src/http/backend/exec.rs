@@ -16,7 +16,8 @@ use tokio::io::{
 };
 use tokio::process::{Child, Command};
 
-use super::super::{Shared, Spool};
+use super::super::Shared;
+use super::super::receive::BATCH_BYTES;
 use super::{
     Cause, LINE_BYTES_MAX, OUTPUT_BYTES_MAX, Teller, failure, is_json, lost, server_error,
     stopped_event,
@@ -219,7 +220,7 @@ async fn files(
         let shared = Arc::clone(&teller.shared);
         let reading = tokio::task::spawn_blocking(move || {
             let bytes = Bytes::from(fs::read(path)?);
-            keep(&shared, shared.spool(), bytes)
+            keep(&shared, bytes)
         });
         let blob = reading.await.map_err(|error| unread(error.to_string()))?;
         files.push((name.as_str().into(), blob.map_err(|error| unread(error.to_string()))?));
@@ -228,11 +229,11 @@ async fn files(
 }
 
 /// Long files go where long uploads go.
-fn keep(shared: &Shared, spool: &Arc<Spool>, bytes: Bytes) -> io::Result<Blob> {
-    if bytes.len() <= MEMORY_BYTES_MAX {
+fn keep(shared: &Shared, bytes: Bytes) -> io::Result<Blob> {
+    if bytes.len() <= BATCH_BYTES {
         return Ok(Blob::memory(bytes));
     }
-    let mut writer = spool.writer()?;
+    let mut writer = shared.spool().writer()?;
     while writer.reserve(bytes.len()).is_err() {
         if !shared.make_room() {
             return Err(io::ErrorKind::StorageFull.into());
@@ -343,9 +344,6 @@ const STOP_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// How long the pipes of a program that has ended are read.
 const PIPES_TIME_MAX: Duration = Duration::from_secs(1);
-
-/// Longest file that is kept in memory: 1 MiB.
-const MEMORY_BYTES_MAX: usize = 1 << 20;
 
 /// Files of one call, all together: 256 MiB.
 const FILES_BYTES_MAX: u64 = 256 << 20;

@@ -3,7 +3,7 @@
 mod exec;
 mod http;
 
-use std::future::Future;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use ::http::StatusCode;
@@ -82,23 +82,13 @@ async fn perform(shared: Arc<Shared>, transport: Result<Transport, String>, orde
         (Doer::Exec { command, folder }, _) => {
             exec::run(&work, command, folder.as_deref(), &teller, ending).await
         }
-        (Doer::Http(uri), Ok(transport)) => {
-            first(http::run(&work, uri, transport, &teller), async {
-                stopped_event(&work, ending.await)
-            })
-            .await
-        }
+        (Doer::Http(uri), Ok(transport)) => tokio::select! {
+            end = http::run(&work, uri, transport, &teller) => end,
+            cause = ending => stopped_event(&work, cause),
+        },
         (Doer::Http(_), Err(error)) => WorkEvent::Failed(server_error(error)),
     };
     teller.tell(end);
-}
-
-/// Whichever comes first; the other is dropped.
-async fn first<T>(one: impl Future<Output = T>, other: impl Future<Output = T>) -> T {
-    tokio::select! {
-        value = one => value,
-        value = other => value,
-    }
 }
 
 fn stopped_event(work: &Work, cause: Cause) -> WorkEvent {
@@ -124,23 +114,21 @@ fn is_json(bytes: &[u8]) -> bool {
     serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok()
 }
 
-/// What a failed answer says, in a few words.
-fn summary(body: &[u8]) -> String {
-    let value: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    let detail = &value["detail"];
-    let text = detail.as_str().or_else(|| detail[0]["msg"].as_str());
-    let text = text.map_or_else(|| String::from_utf8_lossy(body).into_owned(), str::to_owned);
-    text.trim().chars().take(SUMMARY_CHARS_MAX).collect()
-}
-
 /// Calls a failure what it says itself, with a body that is JSON in any case.
 fn failure(status: StatusCode, body: Bytes, error_type: Option<&str>) -> Failure {
-    let error = summary(&body);
-    let stated = serde_json::from_slice::<serde_json::Value>(&body).unwrap_or_default();
-    let error_type = error_type.or_else(|| stated["error_type"].as_str());
-    match is_json(&body) {
-        true => Failure::new(status, body, &error, error_type),
-        false => {
+    let stated = serde_json::from_slice::<serde_json::Value>(&body);
+    let said = stated.as_ref().ok().and_then(|stated| {
+        let detail = &stated["detail"];
+        detail.as_str().or_else(|| detail[0]["msg"].as_str())
+    });
+    let said = said.map_or_else(|| String::from_utf8_lossy(&body), Cow::Borrowed);
+    let error: String = said.trim().chars().take(SUMMARY_CHARS_MAX).collect();
+    match &stated {
+        Ok(stated) => {
+            let error_type = error_type.or_else(|| stated["error_type"].as_str());
+            Failure::new(status, body, &error, error_type)
+        }
+        Err(_) => {
             let text = serde_json::json!({ "detail": error }).to_string();
             Failure::new(status, text, &error, error_type)
         }
