@@ -548,8 +548,9 @@ impl Builder {
         self
     }
 
-    /// Keeps jobs, files, deliveries and requests of the first tenant in a file, and goes on with what is there: what was
-    /// accepted outlives the process, however that ends. Long uploads are kept beside it, in a file with `.files` at the
+    /// Keeps jobs, files, deliveries and requests of all tenants in a file, and goes on with what is there: what was
+    /// accepted outlives the process, however that ends. A [`Tenant`] ends with its handle and not with the mock, so
+    /// one whose handle is dropped last is there again. Long uploads are kept beside it, in a file with `.files` at the
     /// end of its name, and not in [`Self::spool_dir`]. Default: nothing outlives the mock.
     ///
     /// One mock at a time can use it. Stopping or dropping the mock waits until all is written.
@@ -640,7 +641,9 @@ impl Builder {
             Shared::new(worlds, limits, address.to_string(), gate, spool);
         let keeper = store.map(|store| Keeper::start(&shared, store)).transpose()?;
         // What a state goes on with may have something to do at once.
-        shared.with_worlds(TenantId::FIRST, |_, _| {});
+        for tenant in shared.with_worlds(TenantId::FIRST, |worlds, _| worlds.ids()) {
+            shared.with_worlds(tenant, |_, _| {});
+        }
         let server = tokio::spawn(http::serve(listener, Arc::clone(&shared)));
         let timer = tokio::spawn(Arc::clone(&shared).run_timer());
         let postman = tokio::spawn(http::deliver_all(Arc::clone(&shared), letters));

@@ -1,4 +1,4 @@
-//! Writes down what changes in the first tenant's world, and holds back what would tell of it before it is safe.
+//! Writes down what changes in the worlds, and holds back what would tell of it before it is safe.
 //!
 //! Changes are gathered under the lock of the worlds, after every input, into one pending batch. One thread takes it,
 //! applies it to the store, and lets go what waited for it; meanwhile the next one fills. So no request waits for more
@@ -18,10 +18,10 @@ use tokio::sync::oneshot;
 use super::json;
 use super::shared::{Own, Shared, State};
 use super::spool::Spool;
-use crate::model::keep::{MARKS, Table};
+use crate::model::keep::{BadRow, MARKS, Rows, Table};
 use crate::model::{Config, Output, RequestId, TenantId};
 use crate::state::{Batch, FileStore, StateError, Store, Why, read_place, spool_path};
-use crate::world::{ClockMode, Start, World, Worlds};
+use crate::world::{ClockMode, Settings, Start, World, Worlds};
 
 /// What has yet to be written down, and what waits for that.
 pub(crate) struct Pending {
@@ -35,9 +35,8 @@ pub(crate) struct Pending {
     is_closing: bool,
     /// In the order in which they were said.
     held: VecDeque<Held>,
-    ready: VecDeque<(u32, Output)>,
     /// Jobs whose last news is not safe, and the batch that it is in.
-    fresh: HashMap<RequestId, u64>,
+    fresh: HashMap<(TenantId, RequestId), u64>,
     /// While outputs are being taken: what they wait for.
     turn: Option<Turn>,
     /// Wakes the writer.
@@ -64,7 +63,7 @@ struct Held {
 }
 
 enum What {
-    Said { generation: u32, is_acceptance: bool, output: Box<Output> },
+    Said { whose: (TenantId, u32), is_acceptance: bool, output: Box<Output> },
     Signal(oneshot::Sender<()>),
 }
 
@@ -77,7 +76,6 @@ impl Pending {
             is_urgent: false,
             is_closing: false,
             held: VecDeque::new(),
-            ready: VecDeque::new(),
             fresh: HashMap::new(),
             turn: None,
             wake: Arc::new(Condvar::new()),
@@ -85,10 +83,10 @@ impl Pending {
     }
 
     /// Takes what has changed in a world. Returns what whoever caused it has to wait for.
-    fn gather(&mut self, world: &mut World) -> Turn {
+    fn gather(&mut self, tenant: TenantId, world: &mut World) -> Turn {
         let idle = Turn { wait: None, is_acceptance: false };
         let Some(writes) = world.take_writes(SystemTime::now()) else { return idle };
-        let asked = writes.about.and_then(|id| self.fresh.get(&id)).copied();
+        let asked = writes.about.and_then(|id| self.fresh.get(&(tenant, id))).copied();
         // How time stands is told by everything anyhow, and nobody is told by it alone.
         let is_told = writes.rows.iter().any(|(key, _)| *key != (Table::Marks, MARKS));
         let wait = if is_told { Some(self.number) } else { asked };
@@ -96,18 +94,18 @@ impl Pending {
         if !writes.rows.is_empty() || writes.is_anew {
             self.wake_if_idle();
             for id in &writes.moved {
-                self.fresh.insert(*id, self.number);
+                self.fresh.insert((tenant, *id), self.number);
             }
-            self.batch.add(writes);
+            self.batch.add(tenant, writes);
         }
         Turn { wait, is_acceptance }
     }
 
-    fn gather_requests(&mut self, world: &mut World) {
+    fn gather_requests(&mut self, tenant: TenantId, world: &mut World) {
         let (rows, first) = world.take_entries();
         if !rows.is_empty() || first.is_some() {
             self.wake_if_idle();
-            self.batch.add_requests(rows, first);
+            self.batch.add_requests(tenant, rows, first);
         }
     }
 
@@ -134,20 +132,12 @@ impl Pending {
 impl State {
     /// What a world says next, as far as it may be said: what tells of changes that are not safe comes later.
     pub(super) fn next_output(&mut self, tenant: TenantId, own: Option<&mut Own>) -> Output {
-        let Some(kept) = self.kept.as_mut().filter(|_| tenant == TenantId::FIRST) else {
-            return self.worlds.poll_output(tenant);
-        };
+        let Some(kept) = self.kept.as_mut() else { return self.worlds.poll_output(tenant) };
         let Some(world) = self.worlds.get_mut(tenant) else { return Output::Wait { until: None } };
-        let generation = world.generation();
-        while let Some((of, output)) = kept.ready.pop_front() {
-            // A delivery of a service that is no more is nobody's.
-            if !matches!(output, Output::Deliver { .. }) || of == generation {
-                return output;
-            }
-        }
+        let whose = (tenant, world.generation());
         let turn = match kept.turn {
             Some(turn) => turn,
-            None => kept.gather(world),
+            None => kept.gather(tenant, world),
         };
         kept.turn = Some(turn);
         let own_id = own.as_ref().map(|own| own.id);
@@ -158,7 +148,7 @@ impl State {
                 Output::Wait { .. } => {
                     kept.turn = None;
                     if let Some(world) = self.worlds.get_mut(tenant) {
-                        kept.gather_requests(world);
+                        kept.gather_requests(tenant, world);
                     }
                     return output;
                 }
@@ -184,70 +174,96 @@ impl State {
             }
             let is_acceptance = turn.is_acceptance && is_own;
             let output = Box::new(output);
-            kept.hold(batch, What::Said { generation, is_acceptance, output });
+            kept.hold(batch, What::Said { whose, is_acceptance, output });
         }
     }
 
     /// Writes down what stands beside the worlds' inputs.
-    pub(super) fn gather_requests(&mut self) {
-        if let (Some(kept), Some(world)) = (&mut self.kept, self.worlds.get_mut(TenantId::FIRST)) {
-            kept.gather_requests(world);
+    pub(super) fn gather_requests(&mut self, tenant: TenantId) {
+        if let (Some(kept), Some(world)) = (&mut self.kept, self.worlds.get_mut(tenant)) {
+            kept.gather_requests(tenant, world);
         }
     }
 
-    /// A batch is safe: what waited for it may be said. Returns whether the alarm moved to earlier.
-    fn written(&mut self, number: u64) -> bool {
-        let Some(kept) = self.kept.as_mut() else { return false };
+    /// Writes down a tenant who was made with these settings.
+    pub(super) fn keep_tenant(&mut self, tenant: TenantId, settings: &Settings) {
+        let Some(kept) = self.kept.as_mut() else { return };
+        let last = self.worlds.last_row();
+        let Some(world) = self.worlds.get_mut(tenant) else { return };
+        world.keep();
+        kept.wake_if_idle();
+        kept.batch.add_tenant(TenantId::FIRST, last);
+        if let Some(row) = world.tenant_row(settings) {
+            kept.batch.add_tenant(tenant, row);
+        }
+        kept.gather(tenant, world);
+    }
+
+    /// Writes down that a tenant has ended.
+    pub(super) fn end_tenant(&mut self, tenant: TenantId, world: World) {
+        let Some(kept) = self.kept.as_mut() else { return };
+        kept.wake_if_idle();
+        kept.batch.end_tenant(tenant, world.model.into_named());
+    }
+
+    /// Says what was held back.
+    fn say_held(&mut self, whose: (TenantId, u32), output: Output) {
+        // A delivery of a service that is no more is nobody's.
+        if !matches!(output, Output::Deliver { .. }) || whose == self.whose(whose.0) {
+            self.hand_out(whose.0, output, None);
+        }
+    }
+
+    /// A batch is safe: what waited for it may be said.
+    fn written(&mut self, number: u64) {
+        let Some(kept) = self.kept.as_mut() else { return };
         kept.safe = number;
         kept.fresh.retain(|_, batch| *batch > number);
-        while let Some(held) = kept.next_held(number) {
+        while let Some(held) = self.kept.as_mut().and_then(|kept| kept.next_held(number)) {
             match held.what {
-                What::Said { generation, output, .. } => {
-                    kept.ready.push_back((generation, *output))
-                }
+                What::Said { whose, output, .. } => self.say_held(whose, *output),
                 // Who has gone does not wait any more.
                 What::Signal(sender) => drop(sender.send(())),
             }
         }
-        self.drain(TenantId::FIRST, None)
     }
 
     /// A batch could not be written: it is tried again with the next one, but what it took in is undone, and its owners
-    /// are told so. What was taken in before is there, and told as ever.
+    /// are told so. What was taken in before is there, and told as ever. Returns whether the alarm moved to earlier.
     fn unwritten(&mut self, mut failed: Batch, number: u64, error: &StateError) -> bool {
         let accepted = mem::take(&mut failed.accepted);
         let Some(kept) = self.kept.as_mut() else { return false };
         kept.batch.put_before(failed);
         let mut still_held = VecDeque::new();
-        while let Some(held) = kept.next_held(number) {
+        let next = kept.number;
+        while let Some(held) = self.kept.as_mut().and_then(|kept| kept.next_held(number)) {
             match held.what {
-                What::Said { generation, is_acceptance: true, output } => {
+                What::Said { whose, is_acceptance: true, output } => {
                     if let Output::Reply { id, .. } = *output {
                         let response = refusal(error);
-                        kept.ready.push_back((generation, Output::Reply { id, response }));
+                        self.say_held(whose, Output::Reply { id, response });
                     }
                 }
-                What::Said { generation, output, .. }
-                    if matches!(*output, Output::Deliver { .. }) =>
-                {
-                    let what = What::Said { generation, is_acceptance: false, output };
-                    still_held.push_back(Held { batch: kept.number, what });
+                What::Said { whose, output, .. } if matches!(*output, Output::Deliver { .. }) => {
+                    let what = What::Said { whose, is_acceptance: false, output };
+                    still_held.push_back(Held { batch: next, what });
                 }
-                What::Said { generation, output, .. } => {
-                    kept.ready.push_back((generation, *output))
-                }
+                What::Said { whose, output, .. } => self.say_held(whose, *output),
                 What::Signal(sender) => drop(sender.send(())),
             }
         }
-        still_held.append(&mut kept.held);
-        kept.held = still_held;
-        if let Some(world) = self.worlds.get_mut(TenantId::FIRST) {
-            let now = world.clock.at(super::shared::now());
-            for one in accepted {
-                world.model.forget(now, one);
-            }
+        if let Some(kept) = self.kept.as_mut() {
+            still_held.append(&mut kept.held);
+            kept.held = still_held;
         }
-        self.drain(TenantId::FIRST, None)
+        let mut is_earlier = false;
+        for (tenant, one) in accepted {
+            let Some(world) = self.worlds.get_mut(tenant) else { continue };
+            let now = world.clock.at(super::shared::now());
+            world.model.forget(now, one);
+            is_earlier |= self.drain(tenant, None);
+        }
+        is_earlier
     }
 }
 
@@ -314,21 +330,19 @@ impl Shared {
             let written = synced.and_then(|()| store.apply(&batch));
             is_failing = written.is_err();
             let mut state = self.lock();
-            let is_earlier = match written {
+            match written {
                 Ok(()) => {
-                    let is_earlier = state.written(number);
+                    state.written(number);
                     drop(state);
                     // Outside of the lock: places of bodies that are gone are given back now.
                     drop(batch);
-                    is_earlier
                 }
                 Err(error) => {
                     let is_earlier = state.unwritten(batch, number, &error);
                     drop(state);
-                    is_earlier
+                    self.wake(is_earlier);
                 }
-            };
-            self.wake(is_earlier);
+            }
         }
     }
 }
@@ -410,7 +424,9 @@ pub(crate) fn begin(
             worlds
         }
         false => {
-            let marks = rows.marks().map_err(|row| StateError::bad_row(path, row))?;
+            let bad = BadRow { table: Table::Marks, key: MARKS };
+            let marks = rows.get(&TenantId::FIRST).map_or(Err(bad), Rows::marks);
+            let marks = marks.map_err(|row| StateError::bad_row(path, row))?;
             if marks.seed != config.seed {
                 return Err(StateError::new(path, Why::Seed(marks.seed)));
             }
@@ -426,10 +442,11 @@ pub(crate) fn begin(
     spool.settle().map_err(|error| fail(&spool_path(path), error))?;
     // How often it was started, and who waits again, is safe before anybody asks.
     let mut batch = Batch::default();
-    if let Some(world) = worlds.get_mut(TenantId::FIRST)
-        && let Some(writes) = world.take_writes(SystemTime::now())
-    {
-        batch.add(writes);
+    for tenant in worlds.ids() {
+        let world = worlds.get_mut(tenant);
+        if let Some(writes) = world.and_then(|world| world.take_writes(SystemTime::now())) {
+            batch.add(tenant, writes);
+        }
     }
     store.apply(&batch)?;
     Ok(Begun { worlds, spool, store: Box::new(store) })
@@ -440,3 +457,99 @@ const GATHER_TIME: Duration = Duration::from_millis(50);
 
 /// Until what could not be written is tried again, unless somebody waits.
 const RETRY_REST: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::io;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use http::{HeaderMap, HeaderValue, Method};
+
+    use super::super::shared::Answer;
+    use super::super::{Gate, Limits};
+    use super::*;
+    use crate::model::{Host, Request};
+    use crate::state::RowKey;
+
+    /// A disk that is full now and then.
+    #[derive(Clone, Default)]
+    struct Disk {
+        is_full: Arc<AtomicBool>,
+        rows: Arc<Mutex<Vec<RowKey>>>,
+    }
+
+    impl Disk {
+        /// Whose jobs are on it.
+        fn jobs(&self) -> Vec<TenantId> {
+            let rows = self.rows.lock().unwrap();
+            let jobs = rows.iter().filter(|(table, ..)| *table == Table::Jobs);
+            jobs.map(|(_, tenant, _)| *tenant).collect()
+        }
+    }
+
+    impl Store for Disk {
+        fn read(&mut self) -> Result<BTreeMap<TenantId, Rows>, StateError> {
+            Ok(BTreeMap::new())
+        }
+
+        fn apply(&mut self, batch: &Batch) -> Result<(), StateError> {
+            if self.is_full.load(Ordering::Relaxed) {
+                let full = io::Error::from(io::ErrorKind::StorageFull);
+                return Err(StateError::new(Path::new("state"), Why::Io(full)));
+            }
+            let mut rows = self.rows.lock().unwrap();
+            rows.retain(|(_, tenant, _)| !batch.ended.contains(tenant));
+            for (key, row) in &batch.rows {
+                rows.retain(|other| other != key);
+                rows.extend(row.as_ref().map(|_| *key));
+            }
+            Ok(())
+        }
+    }
+
+    async fn submit(shared: &Arc<Shared>, key: &str) -> StatusCode {
+        let value = HeaderValue::try_from(format!("Key {key}")).unwrap();
+        let headers = HeaderMap::from_iter([(http::header::AUTHORIZATION, value)]);
+        let mut request = Request::new(&Method::POST, Host::Queue, "/acme/app", &headers);
+        request.body = "{}".into();
+        match shared.exchange(request) {
+            Answer::Later(answer) => answer.await.unwrap().status(),
+            Answer::Now(_) | Answer::Over(_) => panic!("it is told before it is safe"),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_written_is_refused_whoever_it_is_from() {
+        let start = Start { real: super::super::shared::now(), wall: SystemTime::UNIX_EPOCH };
+        let mut worlds = Worlds::new(Config::default(), ClockMode::Real, start);
+        worlds.get_mut(TenantId::FIRST).map(World::keep);
+        let limits = Limits { body_bytes: 1 << 10, upload_bytes: 1 << 10, message_bytes: 1 << 10 };
+        let spool = Spool::new(std::env::temp_dir(), 0);
+        let gate = Gate::new(None, false).unwrap();
+        let (shared, _letters, _orders) =
+            Shared::new(worlds, limits, "127.0.0.1:1".to_owned(), gate, spool);
+        let disk = Disk::default();
+        let keeper = Keeper::start(&shared, Box::new(disk.clone())).unwrap();
+        let (tenant, key) = shared.add_tenant(&Settings::default()).unwrap();
+        shared.settled().await;
+
+        disk.is_full.store(true, Ordering::Relaxed);
+        for key in ["id:secret", &*key] {
+            assert_eq!(submit(&shared, key).await, StatusCode::INSUFFICIENT_STORAGE);
+        }
+        let count = |of| shared.with_model(of, |model, _| model.job_count());
+        assert_eq!((count(TenantId::FIRST), count(tenant)), (Some(0), Some(0)));
+
+        disk.is_full.store(false, Ordering::Relaxed);
+        for key in ["id:secret", &*key] {
+            assert_eq!(submit(&shared, key).await, StatusCode::OK);
+        }
+        assert_eq!(disk.jobs(), [TenantId::FIRST, tenant]);
+        shared.end_tenant(tenant);
+        shared.settled().await;
+        assert_eq!(disk.jobs(), [TenantId::FIRST]);
+        drop(keeper);
+    }
+}

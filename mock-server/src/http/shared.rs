@@ -364,9 +364,13 @@ impl Shared {
         for tenant in idle {
             self.end_tenant(tenant);
         }
-        self.with_worlds(TenantId::FIRST, |worlds, _| {
-            worlds.add_tenant(settings, start, crate::environment::fresh_key)
-        })
+        let mut state = self.lock();
+        let made = state.worlds.add_tenant(settings, start, crate::environment::fresh_key)?;
+        state.keep_tenant(made.0, settings);
+        let is_earlier = state.drain(TenantId::FIRST, None);
+        drop(state);
+        self.wake(is_earlier);
+        Ok(made)
     }
 
     /// Cuts everything that a tenant has open, and forgets it. Returns whether there was one that can end.
@@ -375,7 +379,13 @@ impl Shared {
             return false;
         }
         self.cut_all(tenant);
-        self.with_worlds(tenant, |worlds, _| worlds.remove_tenant(tenant))
+        let mut state = self.lock();
+        let Some(world) = state.worlds.remove_tenant(tenant) else { return false };
+        state.end_tenant(tenant, world);
+        let is_earlier = state.drain(tenant, None);
+        drop(state);
+        self.wake(is_earlier);
+        true
     }
 
     /// Cuts everything that a tenant has open.
@@ -446,7 +456,7 @@ impl Shared {
     pub(crate) fn note(&self, method: &Method, host: &str, path: &str, status: StatusCode) {
         let mut state = self.lock();
         state.worlds.note(now(), method, host, path, status);
-        state.gather_requests();
+        state.gather_requests(TenantId::FIRST);
         state.publish(TenantId::FIRST);
     }
 
@@ -531,81 +541,87 @@ impl State {
     /// Hands out everything that a world has to say. Returns whether the alarm moved to earlier.
     pub(super) fn drain(&mut self, tenant: TenantId, mut own: Option<&mut Own>) -> bool {
         loop {
-            match self.next_output(tenant, own.as_deref_mut()) {
-                Output::Reply { id, response } => {
-                    self.answered(id, own.as_deref_mut(), response.map(Content::Whole));
-                }
-                Output::Serve { id, head, pieces } => {
-                    let response = head.map(|()| Content::Pieces(pieces));
-                    self.answered(id, own.as_deref_mut(), response);
-                }
-                Output::Stream { id, head } => {
-                    let (sender, pieces) = mpsc::channel(EVENTS_MAX);
-                    let gate = self.gate(id, head.extensions());
-                    self.waiting.insert(id, Waiting::Events(sender));
-                    if let Some(own) = own.as_mut() {
-                        own.stream = Some(Opened { head, pieces, gate });
-                    }
-                }
-                Output::Event { id, bytes } => self.send(id, Piece::Event(bytes)),
-                Output::End { id } => {
-                    self.send(id, Piece::End);
-                    self.waiting.remove(&id);
-                }
-                Output::Cut { id } => self.ended(id, own.as_deref_mut(), Ended::Cut),
-                Output::Reset { id } => self.ended(id, own.as_deref_mut(), Ended::Reset),
-                Output::Release { id, bytes } => {
-                    let is_all = bytes == u64::MAX;
-                    if let Some(gate) = self.gates.get(&id)
-                        && (gate.send(bytes).is_err() || is_all)
-                    {
-                        self.gates.remove(&id);
-                    }
-                }
-                Output::Accept { id } => {
-                    let (sender, said) = mpsc::channel(FRAMES_MAX);
-                    self.waiting.insert(id, Waiting::Frames(sender));
-                    if let Some(own) = own.as_mut() {
-                        own.socket = Some(said);
-                    }
-                }
-                Output::Frame { id, frame } => self.say(id, Said::Frame(frame)),
-                Output::Close { id, code, reason } => {
-                    self.say(id, Said::Close { code, reason });
-                    self.waiting.remove(&id);
-                }
-                Output::Deliver { id, url, headers, body, time_max } => {
-                    let whose = self.whose(tenant);
-                    // Without a postman the mock is being dropped.
-                    let _ = self.post.send(Letter { whose, id, url, headers, body, time_max });
-                }
-                Output::Work { id, work } => {
-                    let (stop, stopped) = oneshot::channel();
-                    let whose = self.whose(tenant);
-                    self.works.insert((whose, id), stop);
-                    // Without workers the mock is being dropped.
-                    let _ = self.work.send(Order { whose, id, work, stopped });
-                }
-                Output::StopWork { id } => {
-                    if let Some(stop) = self.works.remove(&(self.whose(tenant), id)) {
-                        // It may have ended in this moment.
-                        let _ = stop.send(());
-                    }
-                }
-                Output::Wait { .. } => {
-                    let next = self.worlds.next_alarm();
-                    let is_earlier =
-                        next.is_some_and(|next| self.alarm.is_none_or(|alarm| next < alarm));
-                    self.alarm = next;
-                    self.publish(tenant);
-                    return is_earlier;
+            let output = self.next_output(tenant, own.as_deref_mut());
+            if let Output::Wait { .. } = output {
+                let next = self.worlds.next_alarm();
+                let is_earlier =
+                    next.is_some_and(|next| self.alarm.is_none_or(|alarm| next < alarm));
+                self.alarm = next;
+                self.publish(tenant);
+                return is_earlier;
+            }
+            self.hand_out(tenant, output, own.as_deref_mut());
+        }
+    }
+
+    /// Hands out one thing that a world says.
+    pub(super) fn hand_out(&mut self, tenant: TenantId, output: Output, own: Option<&mut Own>) {
+        match output {
+            Output::Reply { id, response } => {
+                self.answered(id, own, response.map(Content::Whole));
+            }
+            Output::Serve { id, head, pieces } => {
+                self.answered(id, own, head.map(|()| Content::Pieces(pieces)));
+            }
+            Output::Stream { id, head } => {
+                let (sender, pieces) = mpsc::channel(EVENTS_MAX);
+                let gate = self.gate(id, head.extensions());
+                self.waiting.insert(id, Waiting::Events(sender));
+                if let Some(own) = own {
+                    own.stream = Some(Opened { head, pieces, gate });
                 }
             }
+            Output::Event { id, bytes } => self.send(id, Piece::Event(bytes)),
+            Output::End { id } => {
+                self.send(id, Piece::End);
+                self.waiting.remove(&id);
+            }
+            Output::Cut { id } => self.ended(id, own, Ended::Cut),
+            Output::Reset { id } => self.ended(id, own, Ended::Reset),
+            Output::Release { id, bytes } => {
+                let is_all = bytes == u64::MAX;
+                if let Some(gate) = self.gates.get(&id)
+                    && (gate.send(bytes).is_err() || is_all)
+                {
+                    self.gates.remove(&id);
+                }
+            }
+            Output::Accept { id } => {
+                let (sender, said) = mpsc::channel(FRAMES_MAX);
+                self.waiting.insert(id, Waiting::Frames(sender));
+                if let Some(own) = own {
+                    own.socket = Some(said);
+                }
+            }
+            Output::Frame { id, frame } => self.say(id, Said::Frame(frame)),
+            Output::Close { id, code, reason } => {
+                self.say(id, Said::Close { code, reason });
+                self.waiting.remove(&id);
+            }
+            Output::Deliver { id, url, headers, body, time_max } => {
+                let whose = self.whose(tenant);
+                // Without a postman the mock is being dropped.
+                let _ = self.post.send(Letter { whose, id, url, headers, body, time_max });
+            }
+            Output::Work { id, work } => {
+                let (stop, stopped) = oneshot::channel();
+                let whose = self.whose(tenant);
+                self.works.insert((whose, id), stop);
+                // Without workers the mock is being dropped.
+                let _ = self.work.send(Order { whose, id, work, stopped });
+            }
+            Output::StopWork { id } => {
+                if let Some(stop) = self.works.remove(&(self.whose(tenant), id)) {
+                    // It may have ended in this moment.
+                    let _ = stop.send(());
+                }
+            }
+            Output::Wait { .. } => {}
         }
     }
 
     /// A tenant, and which of its services it has now.
-    fn whose(&self, tenant: TenantId) -> (TenantId, u32) {
+    pub(super) fn whose(&self, tenant: TenantId) -> (TenantId, u32) {
         (tenant, self.worlds.get(tenant).map_or(0, World::generation))
     }
 

@@ -1,6 +1,9 @@
 //! Who may call.
 
+use std::fmt;
+
 use http::{StatusCode, header};
+use sha2::{Digest as _, Sha256};
 
 use super::config::Config;
 use super::exchange::Request;
@@ -99,7 +102,37 @@ pub(crate) fn check(
 
 fn known(config: &Config, credential: &str) -> Result<(), Denied> {
     let listed = config.keys.is_empty() || config.keys.iter().any(|key| key == credential);
-    if listed { Ok(()) } else { Err(Denied::Unknown) }
+    let is_own = || config.own_key.as_ref().is_some_and(|own| *own == KeyPrint::of(credential));
+    if listed || is_own() { Ok(()) } else { Err(Denied::Unknown) }
+}
+
+/// What is remembered of a key: enough to know it again, and not the key.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct KeyPrint {
+    /// The part before the colon, which is no secret.
+    pub(crate) id: Box<str>,
+    pub(crate) digest: KeyDigest,
+}
+
+/// SHA-256 of a key.
+pub(crate) type KeyDigest = [u8; 32];
+
+impl KeyPrint {
+    pub(crate) fn of(key: &str) -> Self {
+        let id = key.split(':').next().unwrap_or_default();
+        Self { id: id.into(), digest: digest(key) }
+    }
+}
+
+impl fmt::Debug for KeyPrint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyPrint").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// By what a key is known again.
+pub(crate) fn digest(key: &str) -> KeyDigest {
+    Sha256::digest(key).into()
 }
 
 #[cfg(test)]
@@ -151,6 +184,11 @@ mod tests {
         assert_eq!(outcome(&config, &["Key a:b"]), Ok(()));
         assert_eq!(outcome(&config, &["Bearer a:b"]), Ok(()));
         assert_eq!(outcome(&config, &["Key a:c"]), Err(Denied::Unknown));
+        let own = Config { own_key: Some(KeyPrint::of("t:own")), ..config };
+        assert_eq!(outcome(&own, &["Key t:own"]), Ok(()));
+        assert_eq!(outcome(&own, &["Key a:b"]), Ok(()));
+        assert_eq!(outcome(&own, &["Key t:other"]), Err(Denied::Unknown));
+        assert!(!format!("{own:?}").contains("t:own"));
     }
 
     #[test]

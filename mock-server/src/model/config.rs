@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use fal_protocol::schema::Mode;
 
+use super::auth::KeyPrint;
 use super::catalog::Catalog;
 use super::id::TenantId;
 use super::realtime::RealtimeConfig;
@@ -97,6 +98,8 @@ pub struct Config {
     pub far_backends: bool,
     /// Sync runs, streams and WebSockets open at once; 429 beyond it. Default: [`EXCHANGES_MAX`].
     pub exchanges_max: usize,
+    /// The key that selects the tenant, which is accepted beside `keys`. Default: none.
+    pub(crate) own_key: Option<KeyPrint>,
     /// Recordings that answer in place of the model. Default: none. Worlds look at it; a model alone does not.
     pub(crate) recordings: Option<Recordings>,
 }
@@ -142,6 +145,7 @@ impl Default for Config {
             upload_bytes_max: UPLOAD_BYTES_MAX,
             spool_bytes_max: SPOOL_BYTES_MAX,
             exchanges_max: EXCHANGES_MAX,
+            own_key: None,
             recordings: None,
         }
     }

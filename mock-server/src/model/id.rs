@@ -112,13 +112,17 @@ impl TenantId {
 
     /// The one after this; `None` once all numbers are used up.
     pub(crate) fn next(self) -> Option<Self> {
-        self.0.checked_add(1).filter(|number| number >> 31 == 0).map(Self)
+        self.0.checked_add(1).and_then(Self::new)
+    }
+
+    /// The one of that number, if one can have it.
+    pub(crate) fn new(number: u32) -> Option<Self> {
+        (number >> 31 == 0).then_some(Self(number))
     }
 
     /// The number in text that the model minted itself, in base 16.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let number = u32::from_str_radix(text, 16).ok()?;
-        (number >> 31 == 0).then_some(Self(number))
+        Self::new(u32::from_str_radix(text, 16).ok()?)
     }
 
     pub(crate) const fn number(self) -> u32 {

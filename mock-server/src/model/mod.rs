@@ -103,7 +103,7 @@ pub use webhook::{
 pub use work::Work;
 
 pub(crate) use api::time::parse as parse_time;
-pub(crate) use auth::check as check_key;
+pub(crate) use auth::{KeyDigest, KeyPrint, check as check_key, digest as key_digest};
 pub(crate) use catalog::CURRENCY;
 pub(crate) use change::Change;
 pub(crate) use content::Blob;

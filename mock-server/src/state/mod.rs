@@ -7,11 +7,15 @@ mod batch;
 mod error;
 mod file;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::model::Spooled;
 use crate::model::keep::code::{Field, read, row};
 use crate::model::keep::{ELSEWHERE, Rows, Value};
+use crate::model::{Spooled, TenantId};
+
+#[cfg(test)]
+pub(crate) use batch::RowKey;
 
 pub(crate) use batch::Batch;
 pub(crate) use error::{StateError, Why};
@@ -20,7 +24,7 @@ pub(crate) use file::FileStore;
 /// A place where rows outlive the process.
 pub(crate) trait Store: Send {
     /// Reads every row.
-    fn read(&mut self) -> Result<Rows, StateError>;
+    fn read(&mut self) -> Result<BTreeMap<TenantId, Rows>, StateError>;
 
     /// Applies a batch; once this returns, it is safe. After an error nothing of it is there, and the same or another
     /// batch may be tried.
@@ -72,4 +76,4 @@ pub(crate) fn spool_path(path: &Path) -> PathBuf {
 }
 
 /// The form of rows. Other ones are refused.
-pub(crate) const FORMAT: u64 = 1;
+pub(crate) const FORMAT: u64 = 2;

@@ -37,6 +37,6 @@ impl Worlds {
 
     /// Who has a key.
     pub(crate) fn by_key(&self, key: &str) -> Option<TenantId> {
-        self.keys.get(key).copied()
+        self.keys.get(&model::key_digest(key)).copied()
     }
 }

@@ -1,21 +1,22 @@
 //! A world that is written down, and one that goes on with what was.
 
 use std::borrow::Cow;
-use std::time::SystemTime;
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::Method;
 
 use super::journal::{Entry, JournalLog, Message};
-use super::{ClockMode, Start, World, Worlds};
+use super::{ClockMode, Settings, Start, World, Worlds};
 use crate::model::keep::code::{Field, read, row, write};
 use crate::model::keep::{BadRow, Keeping, REQUESTS, Rows, Table, Value, Write, Writes};
-use crate::model::{Config, Model, Spooled, TenantId};
+use crate::model::{Config, KeyDigest, KeyPrint, Model, Spooled, TenantId};
 
 /// A request as it is written down; the start of the answer's body follows.
 struct EntryRow {
     at: SystemTime,
-    took: Option<std::time::Duration>,
+    took: Option<Duration>,
     method: Box<str>,
     host: Box<str>,
     path: Box<str>,
@@ -43,7 +44,56 @@ row!(EntryRow {
     response_body_len,
 });
 
+/// A tenant, as it was made.
+struct TenantRow {
+    name: Box<str>,
+    key_id: Box<str>,
+    key_digest: KeyDigest,
+    seed: Option<u64>,
+    clock: Option<Box<str>>,
+    queue_time: Option<Duration>,
+    run_time: Option<Duration>,
+    runners: Option<u64>,
+    instant: Option<bool>,
+}
+
+row!(TenantRow { name, key_id, key_digest, seed, clock, queue_time, run_time, runners, instant });
+
+impl TenantRow {
+    fn settings(&self) -> Option<Settings> {
+        Some(Settings {
+            seed: self.seed,
+            clock: self.clock.as_ref().map(|mode| mode.parse()).transpose().ok()?,
+            queue_time: self.queue_time,
+            run_time: self.run_time,
+            runners: self.runners.map(|runners| runners.try_into().unwrap_or(usize::MAX)),
+            instant: self.instant,
+            // The one has its own place, the others are over.
+            name: None,
+            key: None,
+            start: None,
+        })
+    }
+}
+
 impl World {
+    /// The row of a tenant that was made with these settings; `None` for the first one, who is made by none.
+    pub(crate) fn tenant_row(&self, settings: &Settings) -> Option<Value> {
+        let key = self.model.config().own_key.as_ref()?;
+        let row = TenantRow {
+            name: self.name.clone(),
+            key_id: key.id.clone(),
+            key_digest: key.digest,
+            seed: settings.seed,
+            clock: settings.clock.map(|mode| mode.to_string().into()),
+            queue_time: settings.queue_time,
+            run_time: settings.run_time,
+            runners: settings.runners.map(|runners| runners as u64),
+            instant: settings.instant,
+        };
+        Some(Value::Bytes(write(&row), Bytes::new()))
+    }
+
     /// Begins to note what changes.
     pub(crate) fn keep(&mut self) {
         self.model.keep_anew(Some(Keeping::new(0)));
@@ -126,26 +176,57 @@ fn entry_of(number: u64, row: &Bytes) -> Option<Entry> {
 }
 
 impl Worlds {
-    /// The first tenant's world goes on with what rows say: its time has passed meanwhile as `mode` says, from where it
-    /// stood. `open` finds bodies that the shell keeps.
+    /// All worlds go on with what rows say: their time has passed meanwhile as their clocks say, from where it stood.
+    /// `open` finds bodies that the shell keeps.
     pub(crate) fn restored(
         config: Config,
         mode: ClockMode,
         start: Start,
-        mut rows: Rows,
+        rows: BTreeMap<TenantId, Rows>,
         open: &mut dyn FnMut(&Bytes) -> Option<Spooled>,
     ) -> Result<Self, BadRow> {
+        let mut worlds = Self::new(config, mode, start);
+        for (tenant, mut rows) in rows {
+            let row = rows.take_one(Table::Tenants, TENANT);
+            let bad = BadRow { table: Table::Tenants, key: TENANT };
+            let world = if tenant == TenantId::FIRST {
+                let last = row.map(|row| read(&row).and_then(TenantId::new).ok_or(bad));
+                worlds.last = last.transpose()?.unwrap_or_default();
+                worlds.all.get_mut(&tenant).ok_or(bad)?
+            } else {
+                let row: TenantRow = row.and_then(|row| read(&row)).ok_or(bad)?;
+                let settings = row.settings().ok_or(bad)?;
+                let key = KeyPrint { id: row.key_id, digest: row.key_digest };
+                worlds.last = worlds.last.max(tenant);
+                worlds.begin(tenant, &row.name, key, &settings, start)
+            };
+            world.restore(start, rows, open)?;
+        }
+        Ok(worlds)
+    }
+
+    /// The row that says which tenant was made last, so that no later one has the same number.
+    pub(crate) fn last_row(&self) -> Value {
+        Value::Bytes(write(&self.last.number()), Bytes::new())
+    }
+}
+
+impl World {
+    fn restore(
+        &mut self,
+        start: Start,
+        mut rows: Rows,
+        open: &mut dyn FnMut(&Bytes) -> Option<Spooled>,
+    ) -> Result<(), BadRow> {
         let marks = rows.marks()?;
-        let mut worlds = Self::new(config.clone(), mode, start);
-        let Some(world) = worlds.get_mut(TenantId::FIRST) else { return Ok(worlds) };
         // Instants before this process cannot be relied upon, so the very first start is put here and everything
         // else after it.
         let stood = marks.wall.duration_since(marks.origin).unwrap_or_default();
         let stood = start.real.checked_add(stood).unwrap_or(start.real);
         let apart = start.wall.duration_since(marks.real).unwrap_or_default();
-        world.clock.set(start.real, stood);
-        let now = start.real.checked_add(apart).map_or(stood, |real| world.clock.at(real));
-        world.clock.set(start.real, now);
+        self.clock.set(start.real, stood);
+        let now = start.real.checked_add(apart).map_or(stood, |real| self.clock.at(real));
+        self.clock.set(start.real, now);
 
         let last = rows.take_one(Table::Marks, REQUESTS).and_then(|row| read::<u64>(&row));
         let mut entries = Vec::new();
@@ -157,10 +238,13 @@ impl Worlds {
         // Numbers have no gaps; before one that a damaged end has left, nothing can be found.
         let gap = entries.windows(2).rposition(|two| two[0].number + 1 != two[1].number);
         entries.drain(..gap.map_or(0, |at| at + 1));
-        world.journal.restore(entries.into_iter(), last.unwrap_or_default());
-        world.journal.log = Some(JournalLog::default());
+        self.journal.restore(entries.into_iter(), last.unwrap_or_default());
+        self.journal.log = Some(JournalLog::default());
         let epoch = (start.real, marks.origin);
-        world.model = Model::restore(config, now, epoch, rows, open)?;
-        Ok(worlds)
+        self.model = Model::restore(self.model.config().clone(), now, epoch, rows, open)?;
+        Ok(())
     }
 }
+
+/// Key of the row of a tenant, and of that about the last one among those of the first.
+pub(crate) const TENANT: u128 = 0;

@@ -23,8 +23,8 @@ use std::time::{Duration, Instant, SystemTime};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use crate::model::{
-    Catalog, Config, DeliveryResult, Frame, Host, JobState, KEY_SET_PATH, Model, Output, Piece,
-    Request, RequestId, TenantId, WorkEvent,
+    Catalog, Config, DeliveryResult, Frame, Host, JobState, KEY_SET_PATH, KeyDigest, Model, Output,
+    Piece, Request, RequestId, TenantId, WorkEvent,
 };
 
 use crate::replay::Player;
@@ -37,6 +37,7 @@ pub use tenant::{Settings, TENANT_IDLE_MAX, TENANTS_MAX, TenantError, TenantView
 
 pub(crate) use clock::Clock;
 pub(crate) use journal::{Entry, Journal, Message};
+pub(crate) use keep::TENANT;
 pub(crate) use news::{News, What};
 
 use news::{Heard, TenantNews};
@@ -45,7 +46,8 @@ use news::{Heard, TenantNews};
 #[derive(Debug)]
 pub(crate) struct Worlds {
     all: BTreeMap<TenantId, World>,
-    keys: HashMap<Box<str>, TenantId>,
+    /// By what keys are known again: they themselves are forgotten.
+    keys: HashMap<KeyDigest, TenantId>,
     /// What further tenants start with.
     base: Config,
     base_mode: ClockMode,
@@ -59,7 +61,6 @@ pub(crate) struct Worlds {
 /// One tenant's world.
 pub(crate) struct World {
     name: Box<str>,
-    key: Option<Box<str>>,
     pub(crate) model: Model,
     /// Answers from recordings in place of the model, if there are any.
     player: Option<Player>,
@@ -91,16 +92,14 @@ pub(crate) struct World {
 
 impl fmt::Debug for World {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Without the key.
         f.debug_struct("World").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
 impl World {
-    fn new(name: &str, key: Option<&str>, config: Config, mode: ClockMode, start: Start) -> Self {
+    fn new(name: &str, config: Config, mode: ClockMode, start: Start) -> Self {
         Self {
             name: name.into(),
-            key: key.map(Into::into),
             scenario_base: config.scenario.clone(),
             scenario_layer: None,
             player: Player::of(&config, start.real),
@@ -359,7 +358,7 @@ pub(crate) struct Start {
 impl Worlds {
     /// With the world of the first tenant.
     pub(crate) fn new(config: Config, mode: ClockMode, start: Start) -> Self {
-        let first = World::new(FIRST_NAME, None, config.clone(), mode, start);
+        let first = World::new(FIRST_NAME, config.clone(), mode, start);
         Self {
             all: BTreeMap::from([(TenantId::FIRST, first)]),
             keys: HashMap::new(),

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{ClockMode, Start, TenantNews, World, Worlds};
-use crate::model::{Config, TenantId};
+use crate::model::{Config, KeyPrint, TenantId};
 
 /// What a tenant is to have. What is not given is as for the first one.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -165,24 +165,34 @@ impl Worlds {
         self.check_name(&name)?;
         let key = settings.key.clone().unwrap_or_else(fresh_key);
         let is_key = matches!(key.split_once(':'), Some((id, secret)) if !id.is_empty() && !secret.is_empty());
-        if !is_key || key.len() > KEY_BYTES_MAX || self.keys.contains_key(&*key) {
+        if !is_key || key.len() > KEY_BYTES_MAX || self.by_key(&key).is_some() {
             return Err(TenantError::Key);
         }
+        let start = Start { wall: settings.start.unwrap_or(start.wall), ..start };
+        self.last = tenant;
+        self.begin(tenant, &name, KeyPrint::of(&key), settings, start);
+        self.hear_of_tenant(TenantNews::Made(tenant));
+        Ok((tenant, key))
+    }
+
+    /// The world of a tenant who comes, or comes back.
+    pub(super) fn begin(
+        &mut self,
+        tenant: TenantId,
+        name: &str,
+        key: KeyPrint,
+        settings: &Settings,
+        start: Start,
+    ) -> &mut World {
         let mut config = self.base.clone();
         config.tenant = tenant;
         config.jobs_max = config.jobs_max.min(TENANT_JOBS_MAX);
         config.store_bytes_max = config.store_bytes_max.min(TENANT_STORE_BYTES_MAX);
-        if !config.keys.is_empty() {
-            config.keys.push(key.clone());
-        }
+        self.keys.insert(key.digest, tenant);
+        config.own_key = Some(key);
         settings.apply(&mut config);
-        let start = Start { wall: settings.start.unwrap_or(start.wall), ..start };
         let mode = settings.clock.unwrap_or(self.base_mode);
-        self.last = tenant;
-        self.keys.insert(key.as_str().into(), tenant);
-        self.all.insert(tenant, World::new(&name, Some(&key), config, mode, start));
-        self.hear_of_tenant(TenantNews::Made(tenant));
-        Ok((tenant, key))
+        self.all.entry(tenant).or_insert_with(|| World::new(name, config, mode, start))
     }
 
     fn check_name(&self, name: &str) -> Result<(), TenantError> {
@@ -199,16 +209,17 @@ impl Worlds {
         Err(TenantError::Name(why))
     }
 
-    /// Forgets a tenant and all that it held. The first one stays. What is open must have been cut before.
-    pub(crate) fn remove_tenant(&mut self, tenant: TenantId) -> bool {
+    /// Takes a tenant out, with all that it held. The first one stays. What is open must have been cut before.
+    pub(crate) fn remove_tenant(&mut self, tenant: TenantId) -> Option<World> {
         if tenant == TenantId::FIRST {
-            return false;
+            return None;
         }
-        let Some(world) = self.all.remove(&tenant) else { return false };
-        world.key.inspect(|key| _ = self.keys.remove(key));
+        let world = self.all.remove(&tenant)?;
+        let key = world.model.config().own_key.as_ref();
+        key.inspect(|key| _ = self.keys.remove(&key.digest));
         world.alarm.inspect(|at| _ = self.alarms.remove(&(*at, tenant)));
-        self.hear_of_tenant(TenantNews::Ended(tenant, world.name));
-        true
+        self.hear_of_tenant(TenantNews::Ended(tenant, world.name.clone()));
+        Some(world)
     }
 
     /// Tenants whom nobody has asked anything for [`TENANT_IDLE_MAX`]: their test is long over.
@@ -217,6 +228,11 @@ impl Worlds {
             |world: &World| real.saturating_duration_since(world.last_request) >= TENANT_IDLE_MAX;
         let others = self.all.iter().skip(1);
         others.filter(|(_, world)| is_idle(world)).map(|(tenant, _)| *tenant).collect()
+    }
+
+    /// Who there is, the oldest first.
+    pub(crate) fn ids(&self) -> Vec<TenantId> {
+        self.all.keys().copied().collect()
     }
 
     /// Who is called so.

@@ -24,7 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use crate::client::{Answer, call};
+use crate::client::Answer;
 
 /// A process of the mock.
 struct Process {
@@ -97,14 +97,22 @@ impl Line {
         Some(Answer { status: head.status, headers: head.headers, body })
     }
 
-    async fn get(&mut self, target: &str) -> Option<Answer> {
-        self.send(call(Method::GET, target), Bytes::new()).await
+    async fn get(&mut self, key: &str, target: &str) -> Option<Answer> {
+        self.send(call(Method::GET, target, key), Bytes::new()).await
     }
+}
+
+/// A call of the tenant whose key it is.
+fn call(method: Method, target: &str, key: &str) -> http::request::Builder {
+    let key = format!("Key {key}");
+    Request::builder().method(method).uri(target).header("authorization", key)
 }
 
 /// What the mock has answered.
 #[derive(Default)]
 struct Told {
+    /// Keys of tenants, the first one's before all.
+    keys: Vec<String>,
     /// Prompts by request id, and what was read as the result.
     jobs: BTreeMap<String, Job>,
     /// Content by path.
@@ -118,6 +126,7 @@ struct Told {
 
 #[derive(Clone, Default)]
 struct Job {
+    key: String,
     prompt: String,
     has_hook: bool,
     is_done: bool,
@@ -172,15 +181,16 @@ async fn load(load: Arc<Load>, port: u16, number: u64) {
 
 async fn act(load: &Load, line: &mut Line, rng: &mut SplitMix64) -> Option<()> {
     match rng.below(20) {
+        0 if load.told(|told| told.keys.len() < TENANTS) => tenant(load, line, rng).await,
         0..6 => submit(load, line, rng).await,
         6..8 => {
             let len = rng.below(20_000) as usize;
-            upload(load, line, bytes(rng, len)).await
+            upload(load, line, rng, len).await
         }
         // This one goes to the disk at once.
         8 => {
             let len = (1 << 20) + 1 + rng.below(300_000) as usize;
-            upload(load, line, bytes(rng, len)).await
+            upload(load, line, rng, len).await
         }
         9 => parts(load, line, rng).await,
         10..15 => status(load, line, rng).await,
@@ -188,33 +198,51 @@ async fn act(load: &Load, line: &mut Line, rng: &mut SplitMix64) -> Option<()> {
     }
 }
 
+async fn tenant(load: &Load, line: &mut Line, rng: &mut SplitMix64) -> Option<()> {
+    let key = format!("id:{:016x}", rng.next_u64());
+    // With a seed of its own its ids are those of nobody else.
+    let body = json!({ "key": &key, "seed": rng.next_u64() >> 12 }).to_string();
+    let answer = line.send(Request::post("/__mock/v1/tenants"), body.into()).await?;
+    assert_eq!(answer.status, StatusCode::CREATED, "{:?}", answer.body);
+    load.told(|told| told.keys.push(key));
+    Some(())
+}
+
+/// The key of somebody.
+fn anybody(load: &Load, rng: &mut SplitMix64) -> String {
+    load.told(|told| told.keys[rng.below(told.keys.len() as u64) as usize].clone())
+}
+
 async fn submit(load: &Load, line: &mut Line, rng: &mut SplitMix64) -> Option<()> {
+    let key = anybody(load, rng);
     let prompt = format!("{:016x}", rng.next_u64());
     let has_hook = rng.below(3) == 0;
     let hook = if has_hook { format!("?fal_webhook={}", load.hook) } else { String::new() };
     let target = format!("/queue.fal.run/acme/app{hook}");
     let body = json!({ "prompt": &prompt, "image_size": { "width": 64, "height": 64 } });
-    let answer = line.send(call(Method::POST, &target), body.to_string().into()).await?;
+    let request = call(Method::POST, &target, &key);
+    let answer = line.send(request, body.to_string().into()).await?;
     assert_eq!(answer.status, StatusCode::OK, "{:?}", answer.body);
     let id = answer.json()["request_id"].as_str().unwrap().to_owned();
-    let job = Job { prompt, has_hook, ..Job::default() };
+    let job = Job { key, prompt, has_hook, ..Job::default() };
     let before = load.told(|told| told.jobs.insert(id.clone(), job));
     assert!(before.is_none(), "{id} was given out twice");
     Some(())
 }
 
-async fn initiate(line: &mut Line, route: &str) -> Option<(String, String)> {
+async fn initiate(line: &mut Line, route: &str, key: &str) -> Option<(String, String)> {
     let target = format!("/rest.fal.ai/storage/upload/{route}");
     let body = r#"{"content_type":"video/mp4","file_name":"a.mp4"}"#;
-    let answer = line.send(call(Method::POST, &target), body.into()).await?;
+    let answer = line.send(call(Method::POST, &target, key), body.into()).await?;
     assert_eq!(answer.status, StatusCode::OK);
     let answer = answer.json();
     let path = |name: &str| path_of(answer[name].as_str().unwrap());
     Some((path("file_url"), path("upload_url")))
 }
 
-async fn upload(load: &Load, line: &mut Line, content: Bytes) -> Option<()> {
-    let (file, target) = initiate(line, "initiate").await?;
+async fn upload(load: &Load, line: &mut Line, rng: &mut SplitMix64, len: usize) -> Option<()> {
+    let content = bytes(rng, len);
+    let (file, target) = initiate(line, "initiate", &anybody(load, rng)).await?;
     load.count();
     let answer = line.send(Request::put(target), content.clone()).await?;
     assert_eq!(answer.status, StatusCode::OK, "{:?}", answer.body);
@@ -224,7 +252,8 @@ async fn upload(load: &Load, line: &mut Line, content: Bytes) -> Option<()> {
 }
 
 async fn parts(load: &Load, line: &mut Line, rng: &mut SplitMix64) -> Option<()> {
-    let (file, target) = initiate(line, "initiate-multipart").await?;
+    let key = anybody(load, rng);
+    let (file, target) = initiate(line, "initiate-multipart", &key).await?;
     let (base, query) = target.split_once('?').unwrap();
     let (mut listed, mut whole) = (Vec::new(), Vec::new());
     for number in 1..=3 {
@@ -237,7 +266,7 @@ async fn parts(load: &Load, line: &mut Line, rng: &mut SplitMix64) -> Option<()>
         load.count();
     }
     let body = json!({ "parts": listed }).to_string();
-    let complete = call(Method::POST, &format!("{base}/complete?{query}"));
+    let complete = call(Method::POST, &format!("{base}/complete?{query}"), &key);
     let answer = line.send(complete, body.into()).await?;
     assert_eq!(answer.status, StatusCode::OK, "{:?}", answer.body);
     load.told(|told| {
@@ -257,7 +286,8 @@ fn pick(load: &Load, rng: &mut SplitMix64) -> Option<(String, Job)> {
 
 async fn status(load: &Load, line: &mut Line, rng: &mut SplitMix64) -> Option<()> {
     let Some((id, job)) = pick(load, rng) else { return Some(()) };
-    let answer = line.get(&format!("/queue.fal.run/acme/app/requests/{id}/status")).await?;
+    let target = format!("/queue.fal.run/acme/app/requests/{id}/status");
+    let answer = line.get(&job.key, &target).await?;
     let text = answer.json()["status"].as_str().unwrap_or_default().to_owned();
     assert!(matches!(answer.status.as_u16(), 200 | 202), "{id}: {} {text}", answer.status);
     // What was over once stays so.
@@ -273,7 +303,8 @@ async fn status(load: &Load, line: &mut Line, rng: &mut SplitMix64) -> Option<()
 
 async fn result(load: &Load, line: &mut Line, rng: &mut SplitMix64) -> Option<()> {
     let Some((id, job)) = pick(load, rng) else { return Some(()) };
-    let answer = line.get(&format!("/queue.fal.run/acme/app/requests/{id}")).await?;
+    let target = format!("/queue.fal.run/acme/app/requests/{id}");
+    let answer = line.get(&job.key, &target).await?;
     if answer.status == StatusCode::BAD_REQUEST {
         assert!(!job.is_done, "{id} was over");
         return Some(());
@@ -304,7 +335,7 @@ async fn note_result(
         job.is_done = true;
         job.result = Some(same.into());
     });
-    let picture = line.get(&path).await?;
+    let picture = line.get(NOBODY, &path).await?;
     assert_eq!(picture.status, StatusCode::OK, "{path}");
     let before = load.told(|told| told.made.insert(path.clone(), picture.body.clone()));
     assert!(before.is_none_or(|before| before == picture.body), "{path}: another picture");
@@ -350,7 +381,7 @@ async fn check(load: &Load, port: u16) {
     for (id, job) in &jobs {
         let target = format!("/queue.fal.run/acme/app/requests/{id}");
         let answer = loop {
-            let answer = line.get(&target).await.expect("nobody kills it");
+            let answer = line.get(&job.key, &target).await.expect("nobody kills it");
             if answer.status != StatusCode::BAD_REQUEST {
                 break answer;
             }
@@ -360,7 +391,7 @@ async fn check(load: &Load, port: u16) {
         note_result(load, id, job, &answer, &mut line).await.expect("nobody kills it");
     }
     for (path, content) in files.iter().chain(&made) {
-        let answer = line.get(path).await.expect("nobody kills it");
+        let answer = line.get(NOBODY, path).await.expect("nobody kills it");
         assert_eq!(answer.status, StatusCode::OK, "{path} is lost");
         assert!(answer.body == content, "{path} has other bytes");
     }
@@ -390,7 +421,7 @@ async fn run(kills: u64, seed: u64, dir: PathBuf) {
     let news = Arc::new(Mutex::new(HashMap::new()));
     let (hook_port, _receiver) = receiver(Arc::clone(&news)).await;
     let mut rng = SplitMix64::new(seed);
-    let mut told = Told::default();
+    let mut told = Told { keys: vec![NOBODY.to_owned()], ..Told::default() };
     let mut starts = Vec::new();
     for round in 0..kills {
         let start = Instant::now();
@@ -442,31 +473,35 @@ async fn run(kills: u64, seed: u64, dir: PathBuf) {
         while !news.lock().unwrap().contains_key(*id) {
             assert!(Instant::now() < until, "nobody told of the end of {id}");
             // Each call gives the others a turn.
-            line.get("/__mock/v1/live").await.expect("nobody kills it");
+            line.get(NOBODY, "/__mock/v1/live").await.expect("nobody kills it");
         }
         assert_eq!(news.lock().unwrap()[*id].len(), 1, "{id}: different news");
     }
-    let requests = line.get("/__mock/v1/requests/har").await.expect("nobody kills it").json();
-    let entries = requests["log"]["entries"].as_array().unwrap();
-    let written: HashSet<&str> = entries
-        .iter()
-        .filter_map(|entry| entry["response"]["content"]["text"].as_str())
-        .filter_map(|text| text.split_once("\"request_id\":\"")?.1.get(..36))
-        .collect();
-    // The oldest are forgotten beyond their number.
-    if entries.len() < REQUESTS_MAX {
-        for id in told.jobs.keys() {
-            assert!(written.contains(id.as_str()), "the submit of {id} is not among the requests");
+    for key in &told.keys {
+        let har = line.get(key, "/__mock/v1/requests/har").await.expect("nobody kills it").json();
+        let entries = har["log"]["entries"].as_array().unwrap();
+        let written: HashSet<&str> = entries
+            .iter()
+            .filter_map(|entry| entry["response"]["content"]["text"].as_str())
+            .filter_map(|text| text.split_once("\"request_id\":\"")?.1.get(..36))
+            .collect();
+        // The oldest are forgotten beyond their number.
+        if entries.len() < REQUESTS_MAX {
+            for id in told.jobs.iter().filter(|(_, job)| job.key == *key).map(|(id, _)| id) {
+                let is_there = written.contains(id.as_str());
+                assert!(is_there, "the submit of {id} is not among the requests");
+            }
         }
     }
     process.kill();
     starts.sort_unstable();
     let size = std::fs::metadata(&state).unwrap().len();
     eprintln!(
-        "{kills} kills in {:.1?} with seed {seed}: {} answers, {} jobs ({} with a webhook), {} files ({} parts), {} \
-         status reads, {} pictures; start {:.0?} in the middle and {:.0?} at most; state {} KiB",
+        "{kills} kills in {:.1?} with seed {seed}: {} answers, {} tenants, {} jobs ({} with a webhook), {} files ({} \
+         parts), {} status reads, {} pictures; start {:.0?} in the middle and {:.0?} at most; state {} KiB",
         begun.elapsed(),
         told.answers,
+        told.keys.len(),
         told.jobs.len(),
         hooked.len(),
         told.files.len(),
@@ -481,6 +516,12 @@ async fn run(kills: u64, seed: u64, dir: PathBuf) {
 
 /// One of so many is told to stop and not killed.
 const STOP_EVERY: u64 = 5;
+
+/// A key that belongs to the first tenant, as all do that are nobody's.
+const NOBODY: &str = "id:secret";
+
+/// From so many on no more are made.
+const TENANTS: usize = 4;
 
 /// Who call at once.
 const CALLERS: u64 = 12;

@@ -102,6 +102,16 @@ impl Field for Box<[u8]> {
     }
 }
 
+impl<const N: usize> Field for [u8; N] {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self);
+    }
+
+    fn take(input: &mut &[u8]) -> Option<Self> {
+        cut(input, N)?.try_into().ok()
+    }
+}
+
 impl Field for Bytes {
     fn put(&self, out: &mut Vec<u8>) {
         put_bytes(self, out);

@@ -99,6 +99,12 @@ impl FileLog {
     pub(super) fn is_empty(&self) -> bool {
         self.touched.is_empty()
     }
+
+    /// The bodies on the disk that are written down.
+    pub(super) fn into_spooled(self) -> impl Iterator<Item = Spooled> {
+        let all = self.saved.into_values().flat_map(SavedFile::into_blobs);
+        all.filter_map(|(_, blob)| spooled(blob))
+    }
 }
 
 impl JobLog {

@@ -30,7 +30,7 @@ pub(crate) use log::{End, FileLog, JobLog};
 pub(crate) use restore::{BadRow, Rows};
 pub(crate) use rows::{LineRow, Marks, WorkRow};
 
-/// What a row is about. Its number is part of the form of stores.
+/// What a row is about. Each tenant has rows of its own; their keys are less than 2⁹⁶.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Table {
     /// The service as a whole.
@@ -53,10 +53,12 @@ pub(crate) enum Table {
     Journal,
     /// What back ends have made of jobs and said about them, by age of the job.
     Works,
+    /// The tenant itself: what it is called and began with.
+    Tenants,
 }
 
 impl Table {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Marks,
         Self::Jobs,
         Self::Stands,
@@ -67,7 +69,13 @@ impl Table {
         Self::Letters,
         Self::Journal,
         Self::Works,
+        Self::Tenants,
     ];
+
+    /// Whether its rows are of one service, and void when another one takes its place.
+    pub(crate) fn is_of_service(self) -> bool {
+        !matches!(self, Self::Journal | Self::Tenants)
+    }
 }
 
 /// What a row says.
@@ -93,7 +101,7 @@ pub(crate) enum Accepted {
 /// What has changed.
 #[derive(Debug, Default)]
 pub(crate) struct Writes {
-    /// All rows there are are void.
+    /// All rows of the service that there are are void.
     pub(crate) is_anew: bool,
     pub(crate) rows: Vec<Write>,
     /// Bodies that no row will name any more; their places must stay until then.
@@ -125,6 +133,8 @@ pub(crate) struct Keeping {
     starts: u32,
     /// The number of the last body that was written down.
     last_blob: u64,
+    /// Bodies of the service before this one, until their rows are void.
+    freed: Vec<Spooled>,
     is_anew: bool,
     about: Option<RequestId>,
     /// The settings of the account have changed.
@@ -159,8 +169,16 @@ impl Model {
         self.deliveries.log = None;
         let files = self.files.log.take();
         let mut keeping = self.keeping.take()?;
-        keeping.last_blob = files.map_or(keeping.last_blob, |log| log.last_blob);
+        if let Some(log) = files {
+            keeping.last_blob = log.last_blob;
+            keeping.freed.extend(log.into_spooled());
+        }
         Some(keeping)
+    }
+
+    /// The service is over: the bodies that rows name, whose places must stay until the rows are void.
+    pub(crate) fn into_named(mut self) -> Vec<Spooled> {
+        self.unkeep().map(|keeping| keeping.freed).unwrap_or_default()
     }
 
     /// What has changed since it was last asked; `None` if nobody keeps it.
@@ -170,6 +188,7 @@ impl Model {
         let mut writes = Writes {
             is_anew: std::mem::take(&mut keeping.is_anew),
             about: keeping.about.take(),
+            freed: std::mem::take(&mut keeping.freed),
             ..Writes::default()
         };
         if std::mem::take(&mut keeping.account_changed) {

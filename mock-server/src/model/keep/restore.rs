@@ -37,10 +37,6 @@ impl Rows {
         self.0.entry(table).or_default().insert(key, row);
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// What is known of the service as a whole.
     pub(crate) fn marks(&self) -> Result<Marks, BadRow> {
         let row = self.0.get(&Table::Marks).and_then(|rows| rows.get(&MARKS));
@@ -78,6 +74,7 @@ impl Keeping {
         Box::new(Self {
             starts,
             last_blob: 0,
+            freed: Vec::new(),
             is_anew: false,
             about: None,
             account_changed: false,

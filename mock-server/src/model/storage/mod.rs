@@ -200,8 +200,11 @@ impl Model {
     /// Source: that such rules are dropped is reported by third parties (observed).
     pub(crate) fn without_strangers(&self, mut acl: Acl) -> Acl {
         if !self.config.keys.is_empty() {
-            let is_known =
-                |user: &str| self.config.keys.iter().any(|key| key.split(':').next() == Some(user));
+            let own = self.config.own_key.as_ref();
+            let is_known = |user: &str| {
+                self.config.keys.iter().any(|key| key.split(':').next() == Some(user))
+                    || own.is_some_and(|own| *own.id == *user)
+            };
             acl.rules.retain(|(user, _)| is_known(user));
         }
         acl

@@ -491,6 +491,25 @@ fn what_cannot_be_kept_is_taken_back() {
     assert_eq!(kept.world.status(third).1["status"], "COMPLETED", "its runner is free");
 }
 
+/// Else a new upload could take the place of one that a row still names.
+#[test]
+fn bodies_of_a_service_that_is_over_stay_until_their_rows_are_void() {
+    let mut kept = Kept::new(Config::default());
+    let upload = Step::Upload { len: 5, is_spooled: true, acl: false };
+    play(&mut kept, &mut Begun::default(), &upload);
+    kept.write();
+    let mut model = Model::new(Config::default(), kept.world.now, SystemTime::UNIX_EPOCH);
+    model.keep_anew(kept.world.model.unkeep());
+    let mut freed = |real| model.take_writes(real, true).expect("somebody keeps it").freed;
+    assert_eq!(freed(SystemTime::UNIX_EPOCH).len(), 1);
+    assert_eq!(freed(SystemTime::UNIX_EPOCH).len(), 0);
+
+    let mut kept = Kept::new(Config::default());
+    play(&mut kept, &mut Begun::default(), &upload);
+    kept.write();
+    assert_eq!(kept.world.model.into_named().len(), 1);
+}
+
 #[test]
 fn rows_that_say_nothing_are_told() {
     let mut kept = Kept::new(Config::default());
