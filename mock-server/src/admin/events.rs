@@ -36,7 +36,7 @@ pub(crate) fn event(news: &News<'_>) -> (&'static str, Value) {
             });
             ("fault", "fault", row)
         }
-        What::Request(entry) => ("request", "request", records::show_row(entry)),
+        What::Request(entry) => ("request", "request", records::show_row(*entry)),
         What::Clock { mode, is_frozen, now } => {
             let mode = mode.to_string();
             let row = json!({ "mode": mode, "frozen": is_frozen, "now": time_text(*now) });

@@ -21,10 +21,10 @@ pub(super) fn export(call: &Call<'_>) -> Result<Reply, Problem> {
     Ok(Reply::Document(JSON, archive.to_string().into()))
 }
 
-fn show_entry(entry: &Entry) -> Value {
+fn show_entry(entry: Entry<'_>) -> Value {
     let took = entry.took.map_or(0.0, |took| took.as_secs_f64() * 1000.0);
     let mark = if entry.query.is_empty() { "" } else { "?" };
-    let query: Vec<Value> = parameters(&entry.query)
+    let query: Vec<Value> = parameters(entry.query)
         .map(|(name, value)| json!({ "name": name, "value": value }))
         .collect();
     let mut request = json!({
@@ -75,19 +75,19 @@ fn show_entry(entry: &Entry) -> Value {
     })
 }
 
-fn headers(message: &Message) -> Vec<Value> {
+fn headers(message: &Message<'_>) -> Vec<Value> {
     message.headers().map(|(name, value)| json!({ "name": name, "value": value })).collect()
 }
 
-fn kind(message: &Message) -> String {
+fn kind(message: &Message<'_>) -> String {
     let mut headers = message.headers();
     headers.find(|(name, _)| *name == "content-type").map_or_else(String::new, |(_, value)| value)
 }
 
 /// The body as text, and how that is encoded if it is not the text itself.
-fn text_of(message: &Message) -> (String, Option<&'static str>) {
-    match std::str::from_utf8(&message.body) {
+fn text_of(message: &Message<'_>) -> (String, Option<&'static str>) {
+    match std::str::from_utf8(message.body) {
         Ok(text) => (text.to_owned(), None),
-        Err(_) => (BASE64_STANDARD.encode(&message.body), Some("base64")),
+        Err(_) => (BASE64_STANDARD.encode(message.body), Some("base64")),
     }
 }

@@ -19,7 +19,7 @@ pub(super) fn list(call: &Call<'_>) -> Result<Reply, Problem> {
         None => None,
         Some(text) => Some(read_status(&text)?),
     };
-    let is_wanted = |entry: &&Entry| {
+    let is_wanted = |entry: &Entry<'_>| {
         entry.number > after
             && host.as_ref().is_none_or(|host| **host == *entry.host)
             && status.is_none_or(|(from, to)| (from..=to).contains(&entry.status))
@@ -202,7 +202,7 @@ fn read_status(text: &str) -> Result<(u16, u16), Problem> {
     }
 }
 
-pub(super) fn show_row(entry: &Entry) -> Value {
+pub(super) fn show_row(entry: Entry<'_>) -> Value {
     json!({
         "number": entry.number,
         "at": time_text(entry.at),
@@ -218,11 +218,11 @@ pub(super) fn show_row(entry: &Entry) -> Value {
     })
 }
 
-fn show_message(message: &Message) -> Value {
+fn show_message(message: &Message<'_>) -> Value {
     let headers: Vec<Value> = message.headers().map(|(name, value)| json!([name, value])).collect();
     json!({
         "headers": headers,
-        "body": body_json(&message.body),
+        "body": body_json(message.body),
         "is_truncated": (message.body.len() as u64) < message.body_len,
     })
 }

@@ -1,6 +1,5 @@
 //! A world that is written down, and one that goes on with what was.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
@@ -8,7 +7,7 @@ use bytes::Bytes;
 use http::Method;
 
 use super::journal::{Entry, JournalLog, Message};
-use super::{ClockMode, Settings, Start, World, Worlds};
+use super::{ClockMode, Journal, Settings, Start, World, Worlds};
 use crate::model::keep::code::{Field, read, row, write};
 use crate::model::keep::{BadRow, Keeping, REQUESTS, Rows, Table, Value, Write, Writes};
 use crate::model::{Config, KeyDigest, KeyPrint, Model, Spooled, TenantId};
@@ -22,7 +21,7 @@ struct EntryRow {
     path: Box<str>,
     query: Box<str>,
     request_headers: Box<[u8]>,
-    request_body: Bytes,
+    request_body: Box<[u8]>,
     request_body_len: u64,
     status: u16,
     response_headers: Box<[u8]>,
@@ -117,7 +116,8 @@ impl World {
         let mut rows = Vec::with_capacity(touched.len());
         for number in touched {
             let Some(entry) = self.journal.get(number) else { continue };
-            let value = Value::Bytes(entry_row(entry), entry.response.body.clone());
+            let body = Bytes::copy_from_slice(entry.response.body);
+            let value = Value::Bytes(entry_row(&entry), body);
             rows.push(((Table::Journal, u128::from(number)), Some(value)));
         }
         let is_news = before != first;
@@ -130,49 +130,50 @@ impl World {
     }
 }
 
-fn entry_row(entry: &Entry) -> Vec<u8> {
+fn entry_row(entry: &Entry<'_>) -> Vec<u8> {
     write(&EntryRow {
         at: entry.at,
         took: entry.took,
         method: entry.method.as_str().into(),
-        host: (*entry.host).into(),
-        path: entry.path.clone(),
-        query: entry.query.clone(),
-        request_headers: entry.request.headers.clone(),
-        request_body: entry.request.body.clone(),
+        host: entry.host.into(),
+        path: entry.path.into(),
+        query: entry.query.into(),
+        request_headers: entry.request.headers.into(),
+        request_body: entry.request.body.into(),
         request_body_len: entry.request.body_len,
         status: entry.status,
-        response_headers: entry.response.headers.clone(),
+        response_headers: entry.response.headers.into(),
         response_body_len: entry.response.body_len,
     })
 }
 
-fn entry_of(number: u64, row: &Bytes) -> Option<Entry> {
-    let mut rest = &row[..];
-    let fields = EntryRow::take(&mut rest)?;
-    let body = row.slice_ref(rest);
-    Some(Entry {
+fn read_entry(number: u64, row: &[u8], journal: &mut Journal) -> Option<()> {
+    let mut body = row;
+    let fields = EntryRow::take(&mut body)?;
+    let method = Method::from_bytes(fields.method.as_bytes()).ok()?;
+    journal.restore(Entry {
         number,
         at: fields.at,
         took: fields.took,
-        method: Method::from_bytes(fields.method.as_bytes()).ok()?,
-        host: Cow::Owned(fields.host.into()),
-        path: fields.path,
-        query: fields.query,
+        method: &method,
+        host: &fields.host,
+        path: &fields.path,
+        query: &fields.query,
         request: Message {
-            headers: fields.request_headers,
-            body: fields.request_body,
+            headers: &fields.request_headers,
+            body: &fields.request_body,
             body_len: fields.request_body_len,
         },
         status: fields.status,
         // Whoever waited for an answer has lost it with the process.
         is_cut: fields.status == 0,
         response: Message {
-            headers: fields.response_headers,
+            headers: &fields.response_headers,
             body,
             body_len: fields.response_body_len,
         },
-    })
+    });
+    Some(())
 }
 
 impl Worlds {
@@ -229,16 +230,20 @@ impl World {
         self.clock.set(start.real, now);
 
         let last = rows.take_one(Table::Marks, REQUESTS).and_then(|row| read::<u64>(&row));
-        let mut entries = Vec::new();
-        for (key, row) in rows.take(Table::Journal) {
-            let bad = BadRow { table: Table::Journal, key };
-            let number = u64::try_from(key).map_err(|_| bad)?;
-            entries.push(entry_of(number, &row).ok_or(bad)?);
-        }
+        let rows_of_requests = rows.take(Table::Journal);
         // Numbers have no gaps; before one that a damaged end has left, nothing can be found.
-        let gap = entries.windows(2).rposition(|two| two[0].number + 1 != two[1].number);
-        entries.drain(..gap.map_or(0, |at| at + 1));
-        self.journal.restore(entries.into_iter(), last.unwrap_or_default());
+        let mut first = 0;
+        for (before, after) in rows_of_requests.keys().zip(rows_of_requests.keys().skip(1)) {
+            if before + 1 != *after {
+                first = *after;
+            }
+        }
+        for (key, row) in rows_of_requests.range(first..) {
+            let bad = BadRow { table: Table::Journal, key: *key };
+            let number = u64::try_from(*key).map_err(|_| bad)?;
+            read_entry(number, row, &mut self.journal).ok_or(bad)?;
+        }
+        self.journal.go_on_after(last.unwrap_or_default());
         self.journal.log = Some(JournalLog::default());
         let epoch = (start.real, marks.origin);
         self.model = Model::restore(self.model.config().clone(), now, epoch, rows, open)?;

@@ -9,6 +9,7 @@ mod find;
 mod journal;
 mod keep;
 mod news;
+mod scroll;
 mod snapshot;
 mod tenant;
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub(crate) use journal::{Entry, Journal, Message};
 pub(crate) use keep::TENANT;
 pub(crate) use news::{News, What};
 
+use journal::Said;
 use news::{Heard, TenantNews};
 
 /// The worlds of all tenants.
@@ -214,7 +216,7 @@ impl World {
         self.deliveries_under_way
     }
 
-    fn answered(&mut self, id: u64, status: StatusCode, message: impl FnOnce() -> Message) {
+    fn answered(&mut self, id: u64, status: StatusCode, headers: &HeaderMap, said: Said<'_>) {
         let number = match self.current {
             Some((current, number)) if current == id => {
                 self.current = None;
@@ -224,7 +226,7 @@ impl World {
         };
         if let Some(number) = number {
             let now = self.model.wall(self.model.now());
-            self.journal.answered(number, now, status.as_u16(), message());
+            self.journal.answered(number, now, status.as_u16(), headers, said);
             self.hear_request(number);
         }
     }
@@ -266,19 +268,20 @@ impl World {
             _ => {}
         }
         match &output {
-            Output::Reply { id, response } => self.answered(*id, response.status(), || {
-                Message::new(response.headers(), response.body())
-            }),
-            Output::Serve { id, head, pieces } => self.answered(*id, head.status(), || {
-                let len = pieces.iter().map(Piece::len).sum();
-                Message::head(head.headers(), len)
-            }),
+            Output::Reply { id, response } => {
+                let said = Said::Whole(response.body());
+                self.answered(*id, response.status(), response.headers(), said);
+            }
+            Output::Serve { id, head, pieces } => {
+                let said = Said::Unkept(pieces.iter().map(Piece::len).sum());
+                self.answered(*id, head.status(), head.headers(), said);
+            }
             Output::Stream { id, head } => {
-                self.answered(*id, head.status(), || Message::head(head.headers(), 0));
+                self.answered(*id, head.status(), head.headers(), Said::Unkept(0));
             }
             Output::Accept { id } => {
-                let none = HeaderMap::new();
-                self.answered(*id, StatusCode::SWITCHING_PROTOCOLS, || Message::head(&none, 0));
+                let (status, none) = (StatusCode::SWITCHING_PROTOCOLS, HeaderMap::new());
+                self.answered(*id, status, &none, Said::Unkept(0));
             }
             Output::Cut { id } | Output::Reset { id } => {
                 let current = self.current.take_if(|(current, _)| current == id);

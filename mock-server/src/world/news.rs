@@ -22,7 +22,7 @@ pub(crate) enum What<'a> {
     /// A job, a delivery, a file.
     Model(&'a Change),
     /// A request was answered or cut, or begins to wait.
-    Request(&'a Entry),
+    Request(Entry<'a>),
     /// The clock was set, stopped, let go on, or moved.
     Clock {
         mode: ClockMode,

@@ -1,5 +1,6 @@
 //! Whether what a test expects has been asked, by the journal.
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::{Entry, World};
@@ -13,14 +14,14 @@ impl World {
         let mut verdict = Verdict::new(expect);
         let mut expectations = Expectations::new(expect.requests_alone());
         for entry in self.journal.entries() {
-            let Some(host) = Host::ALL.into_iter().find(|host| host.name() == &*entry.host) else {
+            let Some(host) = Host::ALL.into_iter().find(|host| host.name() == entry.host) else {
                 continue;
             };
-            let headers = headers_of(entry);
-            let query = Some(&*entry.query).filter(|query| !query.is_empty());
-            let request = Request::new(&entry.method, host, &entry.path, &headers)
+            let headers = headers_of(&entry);
+            let query = Some(entry.query).filter(|query| !query.is_empty());
+            let request = Request::new(entry.method, host, entry.path, &headers)
                 .with_query(query)
-                .with_body(entry.request.body.clone());
+                .with_body(Bytes::copy_from_slice(entry.request.body));
             let status = StatusCode::from_u16(entry.status).ok();
             let is_upgrade = status == Some(StatusCode::SWITCHING_PROTOCOLS);
             self.model.about(&request, is_upgrade).with(|facts| {
@@ -32,7 +33,7 @@ impl World {
     }
 }
 
-fn headers_of(entry: &Entry) -> HeaderMap {
+fn headers_of(entry: &Entry<'_>) -> HeaderMap {
     let parse = |(name, value): (&str, String)| {
         Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?))
     };
