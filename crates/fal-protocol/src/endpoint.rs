@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -32,7 +33,8 @@ use crate::error::InputError;
 /// source); character set and lengths from 1,416 published model documents (observed).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EndpointId {
-    text: Box<str>,
+    /// Shared, because an id goes along with everything that is done at its endpoint.
+    text: Arc<str>,
     owner_start: u16,
     alias_start: u16,
     app_end: u16,
@@ -44,20 +46,25 @@ impl EndpointId {
     /// # Errors
     /// [`InputError`] that says which rule the text breaks.
     pub fn parse(text: &str) -> Result<Self, InputError> {
-        let refuse = |why: &str| Err(InputError::endpoint_id(text, why));
-        if text.contains("://") {
-            return refuse("give the id alone, such as fal-ai/flux/dev, not an address");
-        }
+        let refuse = |why: &str| {
+            let is_address = text.contains("://");
+            Err(InputError::endpoint_id(text, if is_address { NO_ADDRESS } else { why }))
+        };
         if text.len() > ENDPOINT_ID_BYTES_MAX {
             return refuse("it is longer than 255 bytes");
         }
         let legacy = if text.contains('/') { None } else { split_legacy(text) };
-        let text =
-            legacy.map_or_else(|| text.to_owned(), |(owner, alias)| format!("{owner}/{alias}"));
+        let whole: Arc<str> = match legacy {
+            Some((owner, alias)) => format!("{owner}/{alias}").into(),
+            None => text.into(),
+        };
 
-        let segments: Vec<&str> = text.split('/').collect();
-        for segment in &segments {
-            match *segment {
+        // Where the first three segments end.
+        let mut ends = [0; 3];
+        let (mut count, mut end, mut first) = (0, 0, 0);
+        let mut is_reserved = false;
+        for segment in whole.split('/') {
+            match segment {
                 "" => return refuse("it has an empty segment (a slash too many)"),
                 "." | ".." => return refuse("`.` and `..` are not segments"),
                 _ => {}
@@ -67,30 +74,35 @@ impl EndpointId {
                     "{bad:?} cannot occur; letters, digits, `-`, `_`, `.` can"
                 ));
             }
+            if count == 0 && NAMESPACES.contains(&segment) {
+                first = 1;
+            }
+            is_reserved |= count >= first + 2 && segment == RESERVED_SEGMENT;
+            end += usize::from(count > 0) + segment.len();
+            if let Some(place) = ends.get_mut(count) {
+                *place = end;
+            }
+            count += 1;
         }
-        let namespaced = NAMESPACES.contains(&segments[0]);
-        let first = usize::from(namespaced);
-        if segments.len() < first + 2 {
-            return refuse(if namespaced {
-                "after the namespace it needs an owner and a name, such as workflows/acme/my-flow"
-            } else {
-                "it needs an owner and a name, such as fal-ai/flux"
+        if count < first + 2 {
+            return refuse(match first {
+                0 => "it needs an owner and a name, such as fal-ai/flux",
+                _ => {
+                    "after the namespace it needs an owner and a name, such as workflows/acme/my-flow"
+                }
             });
         }
-        if segments[first + 2..].contains(&RESERVED_SEGMENT) {
+        if is_reserved {
             return refuse(
                 "the segment `requests` is reserved for the addresses of queued requests",
             );
         }
-        let owner_start = if namespaced { segments[0].len() + 1 } else { 0 };
-        let alias_start = owner_start + segments[first].len() + 1;
-        let app_end = alias_start + segments[first + 1].len();
         let offset = |at: usize| u16::try_from(at).expect("ids are at most 256 bytes");
         Ok(Self {
-            owner_start: offset(owner_start),
-            alias_start: offset(alias_start),
-            app_end: offset(app_end),
-            text: text.into(),
+            owner_start: offset(if first == 1 { ends[0] + 1 } else { 0 }),
+            alias_start: offset(ends[first] + 1),
+            app_end: offset(ends[first + 1]),
+            text: whole,
         })
     }
 
@@ -212,6 +224,9 @@ fn split_legacy(text: &str) -> Option<(&str, &str)> {
 fn is_segment_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
 }
+
+/// What is wrong with every address, whatever else is.
+const NO_ADDRESS: &str = "give the id alone, such as fal-ai/flux/dev, not an address";
 
 /// Longest id accepted. The longest of the catalogue has 78 bytes.
 pub const ENDPOINT_ID_BYTES_MAX: usize = 255;

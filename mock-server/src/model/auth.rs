@@ -77,7 +77,10 @@ pub(crate) fn check(
     let Some(value) = request.headers.get(header::AUTHORIZATION) else {
         return if open { Ok(()) } else { Err(Denied::Missing) };
     };
-    let value = value.to_str().map_err(|_| Denied::Malformed)?;
+    // A header's value has no control characters, so what is ASCII can be shown.
+    let value = value.as_bytes();
+    let value = std::str::from_utf8(value).ok().filter(|value| value.is_ascii());
+    let value = value.ok_or(Denied::Malformed)?;
     let first = value.split(',').next().unwrap_or_default().trim();
     let (scheme, credential) = first.split_once(' ').ok_or(Denied::Malformed)?;
     let credential = credential.trim();

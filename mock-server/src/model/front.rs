@@ -60,10 +60,9 @@ pub(crate) struct Inner {
 impl Model {
     /// Answers a handshake; `None` if it was accepted.
     pub(super) fn open_front(&mut self, exchange: u64, request: &Request<'_>) -> Option<Response> {
-        let path = request.path.trim_matches('/');
-        let Ok(endpoint) = EndpointId::parse(path) else {
-            let detail = format!("Application \"{path}\" not found");
-            return Some(reply::refuse(StatusCode::NOT_FOUND, self.mint_other(), &detail));
+        let endpoint = match self.endpoint(request) {
+            Ok(endpoint) => endpoint,
+            Err(refusal) => return Some(*refusal),
         };
         if let Some(failure) = self.refuse_next.pop_front() {
             return Some(reply::failure(self.mint_other(), &failure));

@@ -73,6 +73,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use fal_protocol::EndpointId;
 use fal_protocol::rand::SplitMix64;
 
 pub use catalog::{Catalog, LoadError, Loaded, PricesError};
@@ -149,6 +150,8 @@ pub struct Model {
     jobs: Jobs,
     files: Files,
     storage: Storage,
+    /// Ids by the paths that named them, so that those of one endpoint are one and the same.
+    endpoints: BTreeMap<Box<str>, EndpointId>,
     apps: BTreeMap<Box<str>, App>,
     due: BinaryHeap<Reverse<(Instant, u64, Due)>>,
     /// Exchanges that wait for something.
@@ -243,6 +246,7 @@ impl Model {
             job_ids: SplitMix64::new(rng.next_u64()),
             other_ids: SplitMix64::new(rng.next_u64()),
             age: 0,
+            endpoints: BTreeMap::new(),
             jobs: Jobs::default(),
             files: Files::default(),
             storage: Storage::default(),

@@ -279,10 +279,9 @@ impl Model {
     }
 
     fn submit(&mut self, request: Request<'_>) -> Response {
-        let path = request.path.trim_matches('/');
-        let Ok(endpoint) = EndpointId::parse(path) else {
-            let detail = format!("Application \"{path}\" not found");
-            return reply::refuse(StatusCode::NOT_FOUND, self.mint_other(), &detail);
+        let endpoint = match self.endpoint(&request) {
+            Ok(endpoint) => endpoint,
+            Err(refusal) => return *refusal,
         };
         if *request.method != Method::POST {
             return reply::wrong_method(self.mint_other(), "POST");

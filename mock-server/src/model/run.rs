@@ -39,10 +39,9 @@ pub(crate) struct Call {
 impl Model {
     /// Answers a direct call; `None` if it runs now.
     pub(crate) fn run(&mut self, exchange: u64, request: Request<'_>) -> Option<Response> {
-        let path = request.path.trim_matches('/');
-        let Ok(endpoint) = EndpointId::parse(path) else {
-            let detail = format!("Application \"{path}\" not found");
-            return Some(reply::refuse(StatusCode::NOT_FOUND, self.mint_other(), &detail));
+        let endpoint = match self.endpoint(&request) {
+            Ok(endpoint) => endpoint,
+            Err(refusal) => return Some(*refusal),
         };
         // A token allows a stream, from browsers; a direct call needs a key.
         let access = match streamed(&endpoint) {

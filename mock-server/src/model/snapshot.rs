@@ -19,6 +19,7 @@ impl Model {
             job_ids: self.job_ids.clone(),
             other_ids: self.other_ids.clone(),
             age: self.age,
+            endpoints: self.endpoints.clone(),
             jobs: self.jobs.clone(),
             files: self.files.clone(),
             storage: self.storage.clone(),

@@ -1,13 +1,30 @@
-//! Strictness: what no document describes is not there.
+//! Which endpoint a call is for. With strictness, what no document describes is not there.
 
 use fal_protocol::EndpointId;
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use super::exchange::Response;
+use super::exchange::{Request, Response};
 use super::failure::Failure;
 use super::{Model, reply};
 
 impl Model {
+    /// The endpoint that the path of a call names, or the refusal of one that names none.
+    pub(crate) fn endpoint(&mut self, request: &Request<'_>) -> Result<EndpointId, Box<Response>> {
+        let path = request.path.trim_matches('/');
+        if let Some(endpoint) = self.endpoints.get(path) {
+            return Ok(endpoint.clone());
+        }
+        let Ok(endpoint) = EndpointId::parse(path) else {
+            let detail = format!("Application \"{path}\" not found");
+            let refusal = reply::refuse(StatusCode::NOT_FOUND, self.mint_other(), &detail);
+            return Err(Box::new(refusal));
+        };
+        if self.endpoints.len() < PATHS_MAX {
+            self.endpoints.insert(path.into(), endpoint.clone());
+        }
+        Ok(endpoint)
+    }
+
     /// In strict mode the refusal of an app that the catalog does not know.
     ///
     /// Source: observed by third parties (observed).
@@ -31,3 +48,6 @@ pub(crate) fn unknown_path(endpoint: &str) -> Failure {
     Failure::new(StatusCode::NOT_FOUND, crate::render::detail(&detail), &detail, None)
         .with_header(HeaderName::from_static("x-fal-billable-units"), HeaderValue::from_static("0"))
 }
+
+/// Paths whose endpoints are remembered.
+const PATHS_MAX: usize = 1000;

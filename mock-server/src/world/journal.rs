@@ -448,8 +448,8 @@ fn short(len: usize) -> u32 {
 /// What is copied of a body, or else shared. Sharing keeps alive what a short body is only a piece of.
 fn split_body(body: &Bytes) -> (&[u8], Option<Bytes>) {
     match body.len() {
-        ..=BODY_COPIED_MAX => (body, None),
-        ..=BODY_SHOWN_MAX => (&[], Some(body.clone())),
+        0..=BODY_COPIED_MAX => (body, None),
+        _ if body.len() <= BODY_SHOWN_MAX => (&[], Some(body.clone())),
         // A copy, so that the whole does not stay.
         _ => (&[], Some(Bytes::copy_from_slice(&body[..BODY_SHOWN_MAX]))),
     }
