@@ -161,6 +161,8 @@ impl<F: Future<Output = Result<Response<Body>, Cut>>> Future for Responding<F> {
 }
 
 /// Answers one request. `after` takes what the connection does once it has left HTTP.
+///
+/// What is rare has a box of its own in it, so that there is little to make room for at each submit.
 async fn respond(
     shared: Arc<Shared>,
     mut request: Request<Incoming>,
@@ -171,7 +173,7 @@ async fn respond(
     if let Some(authority) = doors::foreign(request.uri(), shared.listening()) {
         let target = authority.to_string();
         return Ok(match shared.gate().passthrough() {
-            true => pass::on(&shared, request, target, &after).await,
+            true => Box::pin(pass::on(&shared, request, target, &after)).await,
             false => refuse(&shared, request.method(), &target),
         });
     }
@@ -188,7 +190,7 @@ async fn respond(
     let from_page = parts.headers.contains_key(header::ORIGIN);
     let entry = match doors::enter(&parts.uri, &parts.headers, shared.listening(), way) {
         Ok(entry) => entry,
-        Err(NoDoor::Control) => return control(&shared, &parts, incoming).await,
+        Err(NoDoor::Control) => return Box::pin(control(&shared, &parts, incoming)).await,
         // For the journal neither the page nor what it asks for is there.
         Err(NoDoor::Help) if page::is_wanted(&parts.headers) => {
             return Ok(page::answer(&parts.method, page::INDEX).map(Body::whole));
@@ -206,7 +208,7 @@ async fn respond(
     if let Some(recording) = shared.gate().recording() {
         let mut response = match upgrade {
             Some(_) => json(StatusCode::NOT_IMPLEMENTED, record::NO_WEBSOCKETS).map(Body::whole),
-            None => record::forward(&shared, recording, &parts, incoming, &entry).await?,
+            None => Box::pin(record::forward(&shared, recording, &parts, incoming, &entry)).await?,
         };
         shared.note(&parts.method, entry.host.name(), entry.path, response.status());
         isolate(&mut response);
@@ -223,7 +225,7 @@ async fn respond(
     }
     let receiving = shared.receiving();
     let received = match model::is_upload(&parts.method, entry.host, entry.path) {
-        true => receive(incoming, &shared).await,
+        true => Box::pin(receive(incoming, &shared)).await,
         false => collect(incoming, shared.limits().body_bytes).await,
     };
     let received = match received {
@@ -236,7 +238,7 @@ async fn respond(
         }
     };
     if entry.host == Host::Cdn {
-        make(&shared, entry.path).await;
+        Box::pin(make(&shared, entry.path)).await;
     }
     let request = model::Request::new(&parts.method, entry.host, entry.path, &parts.headers)
         .with_query(entry.query)
@@ -250,7 +252,7 @@ async fn respond(
     let mut response = match answer {
         Answer::Now(response) => response,
         Answer::Over(ended) => return Err(ended.on(&line)),
-        Answer::Later(later) => later.await.map_err(|ended| ended.on(&line))?,
+        Answer::Later(later) => Box::pin(later).await.map_err(|ended| ended.on(&line))?,
     };
     response.body_mut().set_line(&line);
     if matches!(entry.host, Host::Cdn | Host::Gcs) {
