@@ -28,8 +28,8 @@ pub use replay::{ParseReplayError, Replay, ReplayMatch, ReplayTiming};
 pub use tenant::{Clock, ClockView, Tenant};
 pub use tls::data_dir;
 pub use world::{
-    ClockMode, SCALE_MAX, SCALE_MIN, Seen, Settings, TENANT_IDLE_MAX, TENANTS_MAX, TenantError,
-    TenantView,
+    ClockMode, SCALE_MAX, SCALE_MIN, Seen, Settings, TENANT_IDLE_MAX, TENANTS_KEPT_IDLE,
+    TENANTS_MAX, TenantError, TenantView,
 };
 
 /// Tests move mocks between tasks and share them.

@@ -34,7 +34,9 @@ use crate::scenario::Scenario;
 pub use clock::{ClockMode, SCALE_MAX, SCALE_MIN};
 pub use journal::Seen;
 pub(crate) use snapshot::SNAPSHOTS_MAX;
-pub use tenant::{Settings, TENANT_IDLE_MAX, TENANTS_MAX, TenantError, TenantView};
+pub use tenant::{
+    Settings, TENANT_IDLE_MAX, TENANTS_KEPT_IDLE, TENANTS_MAX, TenantError, TenantView,
+};
 
 pub(crate) use clock::Clock;
 pub(crate) use journal::{Entry, Journal, Message};

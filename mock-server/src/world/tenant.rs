@@ -222,12 +222,20 @@ impl Worlds {
         Some(world)
     }
 
-    /// Tenants whom nobody has asked anything for [`TENANT_IDLE_MAX`]: their test is long over.
+    /// Tenants beyond [`TENANTS_KEPT_IDLE`] whom nobody has asked anything for [`TENANT_IDLE_MAX`]: their test is long
+    /// over. Those who were asked last stay.
     pub(crate) fn idle_tenants(&self, real: Instant) -> Vec<TenantId> {
+        let others = || self.all.iter().skip(1);
+        let many = others().count().saturating_sub(TENANTS_KEPT_IDLE);
+        if many == 0 {
+            return Vec::new();
+        }
         let is_idle =
             |world: &World| real.saturating_duration_since(world.last_request) >= TENANT_IDLE_MAX;
-        let others = self.all.iter().skip(1);
-        others.filter(|(_, world)| is_idle(world)).map(|(tenant, _)| *tenant).collect()
+        let idle = others().filter(|(_, world)| is_idle(world));
+        let mut idle: Vec<_> = idle.map(|(tenant, world)| (world.last_request, *tenant)).collect();
+        idle.sort_unstable();
+        idle.into_iter().take(many).map(|(_, tenant)| tenant).collect()
     }
 
     /// Who there is, the oldest first.
@@ -262,7 +270,11 @@ impl World {
 /// Tenants beside the first.
 pub const TENANTS_MAX: usize = 10_000;
 
-/// A tenant whom nobody asks anything for so long may be ended: 1 hour of real time.
+/// So many tenants stay whether anybody asks them anything or not.
+pub const TENANTS_KEPT_IDLE: usize = 100;
+
+/// Of more than [`TENANTS_KEPT_IDLE`], those whom nobody asks anything for so long are ended when another one is made: 1 hour
+/// of real time.
 pub const TENANT_IDLE_MAX: Duration = Duration::from_secs(3600);
 
 /// Longest name of a tenant.

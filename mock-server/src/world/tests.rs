@@ -155,6 +155,29 @@ fn what_carries_no_key_finds_its_owner() {
 }
 
 #[test]
+fn of_many_tenants_those_go_whom_nobody_has_asked_for_long() {
+    let mut bench = Bench::new(ClockMode::Real);
+    let mut made = |count| -> Vec<(TenantId, String)> {
+        (0..count).map(|_| bench.tenant(&Settings::default())).collect()
+    };
+    let few = made(TENANTS_KEPT_IDLE);
+    bench.real += TENANT_IDLE_MAX;
+    assert_eq!(bench.worlds.idle_tenants(bench.real), [], "few stay");
+    // The first of them is asked, and three more come.
+    bench.submit(&few[0].1);
+    let more = (0..3).map(|_| bench.tenant(&Settings::default())).collect::<Vec<_>>();
+    let oldest = few[1..4].iter().map(|(tenant, _)| *tenant).collect::<Vec<_>>();
+    assert_eq!(bench.worlds.idle_tenants(bench.real), oldest);
+    // Whoever is asked now and then is never idle, however many there are.
+    bench.real += TENANT_IDLE_MAX / 2;
+    for (_, key) in few.iter().chain(&more) {
+        bench.submit(key);
+    }
+    bench.real += TENANT_IDLE_MAX / 2;
+    assert_eq!(bench.worlds.idle_tenants(bench.real), []);
+}
+
+#[test]
 fn a_tenant_that_ends_leaves_nothing() {
     let mut bench = Bench::new(ClockMode::Real);
     let (tenant, key) = bench.tenant(&Settings::default().name("one").key("k:1"));
