@@ -40,6 +40,7 @@ fn show_row(row: &LedgerRow) -> Value {
             CallWay::Submit => "submit",
             CallWay::Run => "run",
             CallWay::Stream => "stream",
+            CallWay::Realtime => "realtime",
         },
         "request_id": row.request_id.to_string(),
         "twin_of": row.twin_of,

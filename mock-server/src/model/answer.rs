@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use fal_protocol::rand::SplitMix64;
+use fal_protocol::schema::ModelSchema;
 use serde_json::Value;
 
 use super::catalog::Document;
@@ -63,9 +64,17 @@ impl Answer {
         Self::from_value(config, files, key, endpoint, &Value::Object(fields))
     }
 
-    /// The same for the input of a session, whose outputs have the form of pictures or texts whatever the model's
-    /// document says: `bytes` is its message, `value` what that says. Pictures have this size where it says
-    /// none.
+    /// Whether sessions of an endpoint give what its document says. Those of pictures and texts have a form of their own.
+    pub(crate) fn is_of_document(config: &Config, endpoint: &str) -> bool {
+        let has_pictures = |schema: &ModelSchema| {
+            schema.output().resolved().fields().any(|field| field.name == "images")
+        };
+        !is_text(endpoint)
+            && document(config, endpoint).is_some_and(|document| !has_pictures(&document.schema))
+    }
+
+    /// The same for the input of a session whose outputs are pictures or texts: `bytes` is its message, `value`
+    /// what that says. Pictures have this size where it says none.
     pub(crate) fn prepare_message(
         config: &Config,
         endpoint: &str,

@@ -43,6 +43,8 @@ pub enum CallWay {
     Run,
     /// As a stream.
     Stream,
+    /// In a session over WebSocket: one call, however many inputs it has.
+    Realtime,
 }
 
 /// What came of a call, for its price.
@@ -124,12 +126,44 @@ impl Ledger {
         let before = self.by_body.insert(body, number);
         let is_close = |row: &Row| now.saturating_duration_since(row.at) <= TWIN_TIME;
         let twin_of = before.filter(|number| self.row(*number).is_some_and(is_close));
-        let paid = Paid::Open;
-        let endpoint = endpoint.clone();
+        self.add(Row {
+            at: now,
+            endpoint: endpoint.clone(),
+            way,
+            request_id,
+            body,
+            twin_of,
+            paid: Paid::Open,
+        })
+    }
+
+    /// Writes down what begins without a body and so is nobody's twin; returns its number.
+    pub(crate) fn opened(
+        &mut self,
+        now: Instant,
+        way: CallWay,
+        endpoint: &EndpointId,
+        request_id: RequestId,
+    ) -> u64 {
+        self.add(Row {
+            at: now,
+            endpoint: endpoint.clone(),
+            way,
+            request_id,
+            body: 0,
+            twin_of: None,
+            paid: Paid::Open,
+        })
+    }
+
+    fn add(&mut self, row: Row) -> u64 {
+        let number = self.last + 1;
+        let endpoint = row.endpoint.clone();
+        let twin_of = row.twin_of;
         let sum = self.sum(endpoint.as_str());
         sum.calls += 1;
         sum.twins += u64::from(twin_of.is_some());
-        self.rows.push_back(Row { at: now, endpoint, way, request_id, body, twin_of, paid });
+        self.rows.push_back(row);
         self.last = number;
         if self.rows.len() > ROWS_MAX
             && let Some(oldest) = self.rows.pop_front()

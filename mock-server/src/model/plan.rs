@@ -90,11 +90,7 @@ impl Model {
         let rule = play.rule(self.now, &facts);
         let backend = backend_of(play, rule.as_deref(), name);
         if rule.is_none() && config.isolated && backend.is_none() {
-            let mut nearest = String::new();
-            for miss in play.nearest(&facts) {
-                let lead = if nearest.is_empty() { ". Nearest: " } else { "; " };
-                let _ = write!(nearest, "{lead}{miss}");
-            }
+            let nearest = nearest(play, &facts);
             return Err(Box::new(self.uncovered(operation, endpoint, &nearest)));
         }
         if backend.is_some() {
@@ -118,9 +114,32 @@ impl Model {
         endpoint: &EndpointId,
         nearest: &str,
     ) -> Response {
-        let detail =
-            format!("No rule of the scenario covers this {operation} of {endpoint}{nearest}");
+        let detail = no_rule(operation, endpoint, nearest);
         reply::refuse(StatusCode::NOT_FOUND, self.mint_other(), &detail)
+    }
+
+    /// The rule that decides about an input of a session, or why it must not be answered.
+    pub(super) fn plan_input(
+        &mut self,
+        endpoint: &EndpointId,
+        headers: &HeaderMap,
+        input: &Value,
+    ) -> Result<Option<Arc<Rule>>, String> {
+        let operation = Operation::Realtime;
+        let Some(play) = &mut self.play else {
+            return match self.config.isolated {
+                true => Err(no_rule(operation, endpoint, "")),
+                false => Ok(None),
+            };
+        };
+        let (name, input) = (endpoint.as_str(), Input::of(input.clone()));
+        let facts = Facts { operation, endpoint: name, headers, input: &input, state: None };
+        match play.rule(self.now, &facts) {
+            None if self.config.isolated => {
+                Err(no_rule(operation, endpoint, &nearest(play, &facts)))
+            }
+            rule => Ok(rule),
+        }
     }
 
     /// What comes of a call: as its rule says, else as its input does.
@@ -137,7 +156,7 @@ impl Model {
                 None => Outcome::Unread,
             },
             Some(rule) if rule.output != Output::Synthesised => {
-                Outcome::of(self.given(rule, id, endpoint, request.body.clone()))
+                Outcome::of(self.given(rule, id, endpoint.as_str(), request.body.clone()))
             }
             _ => self.judge(request, endpoint),
         }
@@ -148,11 +167,11 @@ impl Model {
         &self,
         rule: &Arc<Rule>,
         id: RequestId,
-        endpoint: &EndpointId,
+        endpoint: &str,
         input: bytes::Bytes,
     ) -> Result<Answer, Failure> {
-        if self.config.catalog.document(endpoint.as_str()).is_some() {
-            Answer::prepare(&self.config, &self.files, endpoint.as_str(), &input)?;
+        if self.config.catalog.document(endpoint).is_some() {
+            Answer::prepare(&self.config, &self.files, endpoint, &input)?;
         }
         Ok(Answer::Given(Box::new(Given::new(Arc::clone(rule), id, self.config.tenant, input))))
     }
@@ -259,6 +278,20 @@ impl Plan {
         let given = self.rule.as_ref().and_then(|rule| rule.timeline.positions.as_deref());
         given.unwrap_or(&POSITIONS)
     }
+}
+
+/// Which rules would nearly have decided.
+fn nearest(play: &Play, facts: &Facts<'_>) -> String {
+    let mut nearest = String::new();
+    for miss in play.nearest(facts) {
+        let lead = if nearest.is_empty() { ". Nearest: " } else { "; " };
+        let _ = write!(nearest, "{lead}{miss}");
+    }
+    nearest
+}
+
+fn no_rule(operation: Operation, endpoint: &EndpointId, nearest: &str) -> String {
+    format!("No rule of the scenario covers this {operation} of {endpoint}{nearest}")
 }
 
 /// Who does the work of a call: nobody where a rule says what comes of it.

@@ -434,7 +434,7 @@ impl Model {
         }
         match &job.plan.rule {
             Some(rule) if rule.output != scenario::Output::Synthesised => {
-                self.given(rule, id, &job.endpoint, job.input.clone())
+                self.given(rule, id, job.endpoint.as_str(), job.input.clone())
             }
             _ => Answer::prepare(&self.config, &self.files, job.endpoint.as_str(), &job.input),
         }

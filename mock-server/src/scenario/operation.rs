@@ -101,9 +101,11 @@ pub(crate) struct Operations(u32);
 
 impl Operations {
     pub(crate) const NONE: Self = Self(0);
-    /// Those that a rule decides about: calls of a model.
+    /// Calls of a model by HTTP.
     pub(crate) const CALLS: Self =
         Self::of(&[Operation::Submit, Operation::Run, Operation::Stream]);
+    /// What a rule decides about: calls of a model, of which each input of a session is one.
+    pub(crate) const DECIDED: Self = Self::CALLS.and(Self::of(&[Operation::Realtime]));
     pub(crate) const UPLOADS: Self = Self::of(&[
         Operation::UploadInitiate,
         Operation::UploadPut,

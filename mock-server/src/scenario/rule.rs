@@ -46,7 +46,7 @@ impl Rule {
         let fields = reader.fields(node, path, &RULE)?;
         let name = read_name(reader, fields.get("name"), &path.key("name"), name);
         let when = match fields.get("when") {
-            Some(node) => When::read(reader, node, &path.key("when"), Operations::CALLS),
+            Some(node) => When::read(reader, node, &path.key("when"), Operations::DECIDED),
             None => {
                 reader.wrong(node.span, path, "give the rule a when, such as when: fal-ai/flux/**");
                 When::default()

@@ -147,6 +147,51 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// A message that says a value, with a field more if it is an object.
+pub(crate) fn write(mut value: Value, codec: Codec, more: Option<(&str, &str)>) -> Frame {
+    if let (Some((name, text)), Some(fields)) = (more, value.as_object_mut()) {
+        fields.insert(name.to_owned(), text.into());
+    }
+    match codec {
+        Codec::Json => Frame::Text(value.to_string()),
+        Codec::Msgpack => {
+            let mut out = Vec::new();
+            push_value(&value, &mut out);
+            Frame::Binary(out.into())
+        }
+    }
+}
+
+fn push_value(value: &Value, out: &mut Vec<u8>) {
+    match value {
+        Value::Null => Item::Null.push_msgpack(out),
+        Value::Bool(flag) => Item::Bool(*flag).push_msgpack(out),
+        Value::Number(number) => {
+            let whole = number.as_i128().map(Item::Whole);
+            let float = || Item::Float(number.as_f64().unwrap_or(f64::NAN));
+            whole.unwrap_or_else(float).push_msgpack(out);
+        }
+        Value::String(text) => rmp::encode::write_str(out, text).expect(TAKEN),
+        Value::Array(values) => {
+            rmp::encode::write_array_len(out, len_of(values.len())).expect(TAKEN);
+            values.iter().for_each(|value| push_value(value, out));
+        }
+        Value::Object(fields) => {
+            rmp::encode::write_map_len(out, len_of(fields.len())).expect(TAKEN);
+            for (name, value) in fields {
+                rmp::encode::write_str(out, name).expect(TAKEN);
+                push_value(value, out);
+            }
+        }
+    }
+}
+
+fn len_of(len: usize) -> u32 {
+    u32::try_from(len).expect("messages are far below 4 GiB")
+}
+
+const TAKEN: &str = "a Vec takes all";
+
 /// What a message says, before it is written.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Item {
@@ -179,33 +224,31 @@ impl Item {
     }
 
     fn push_msgpack(&self, out: &mut Vec<u8>) {
-        let len = |len: usize| u32::try_from(len).expect("messages are far below 4 GiB");
-        let taken = "a Vec takes all";
         match self {
-            Self::Null => rmp::encode::write_nil(out).expect(taken),
-            Self::Bool(flag) => rmp::encode::write_bool(out, *flag).expect(taken),
+            Self::Null => rmp::encode::write_nil(out).expect(TAKEN),
+            Self::Bool(flag) => rmp::encode::write_bool(out, *flag).expect(TAKEN),
             Self::Whole(number) => {
                 if let Ok(number) = u64::try_from(*number) {
-                    rmp::encode::write_uint(out, number).expect(taken);
+                    rmp::encode::write_uint(out, number).expect(TAKEN);
                 } else if let Ok(number) = i64::try_from(*number) {
-                    rmp::encode::write_sint(out, number).expect(taken);
+                    rmp::encode::write_sint(out, number).expect(TAKEN);
                 } else {
-                    rmp::encode::write_f64(out, *number as f64).expect(taken);
+                    rmp::encode::write_f64(out, *number as f64).expect(TAKEN);
                 }
             }
-            Self::Float(number) => rmp::encode::write_f64(out, *number).expect(taken),
-            Self::Text(text) => rmp::encode::write_str(out, text).expect(taken),
-            Self::Bytes(bytes) => rmp::encode::write_bin(out, bytes).expect(taken),
+            Self::Float(number) => rmp::encode::write_f64(out, *number).expect(TAKEN),
+            Self::Text(text) => rmp::encode::write_str(out, text).expect(TAKEN),
+            Self::Bytes(bytes) => rmp::encode::write_bin(out, bytes).expect(TAKEN),
             Self::List(items) => {
-                rmp::encode::write_array_len(out, len(items.len())).expect(taken);
+                rmp::encode::write_array_len(out, len_of(items.len())).expect(TAKEN);
                 for item in items {
                     item.push_msgpack(out);
                 }
             }
             Self::Map(fields) => {
-                rmp::encode::write_map_len(out, len(fields.len())).expect(taken);
+                rmp::encode::write_map_len(out, len_of(fields.len())).expect(TAKEN);
                 for (name, item) in fields {
-                    rmp::encode::write_str(out, name).expect(taken);
+                    rmp::encode::write_str(out, name).expect(TAKEN);
                     item.push_msgpack(out);
                 }
             }

@@ -29,6 +29,7 @@ use http::StatusCode;
 
 use super::auth::Denied;
 use super::exchange::{Host, Request, Response};
+use super::ledger::CallWay;
 use super::plan::backend_of;
 use super::{Model, Open, app_of, reply, run};
 use crate::scenario::Play;
@@ -40,6 +41,8 @@ pub use config::{
 pub use output::FrameDraft;
 pub use session::INPUTS_WAITING_MAX;
 pub(crate) use session::Session;
+
+use session::Start;
 
 /// One message of a WebSocket, whole.
 ///
@@ -189,8 +192,10 @@ impl Model {
         self.sessions_open += 1;
         app_of(&mut self.apps, endpoint.app()).running += 1;
         self.out.push_back(super::Output::Accept { id: exchange });
-        let session =
-            Session::new(endpoint, &self.config.realtime, max_buffering, self.now, expires);
+        let id = self.mint_other();
+        let ledger = self.ledger.opened(self.now, CallWay::Realtime, &endpoint, id);
+        let start = Start { request, max_buffering, expires, ledger };
+        let session = Session::new(endpoint, &self.config.realtime, start, self.now);
         self.open.insert(exchange, Open::Session(Box::new(session)));
         self.session_on(exchange);
         None

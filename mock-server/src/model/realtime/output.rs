@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use super::Frame;
-use super::codec::{Codec, Item};
+use super::codec::{self, Codec, Item};
 use crate::model::media::Picture;
 use crate::render;
 
@@ -22,6 +22,22 @@ pub struct FrameDraft {
 enum Content {
     Ready(Frame),
     Output(Box<Output>),
+    Body(Box<Body>),
+}
+
+/// An output as calls by HTTP have it.
+#[derive(Clone, Debug)]
+pub(crate) struct Body {
+    pub(crate) json: Vec<u8>,
+    pub(crate) codec: Codec,
+    pub(crate) request_id: Option<Box<str>>,
+}
+
+impl Body {
+    fn write(&self) -> Frame {
+        let value = serde_json::from_slice(&self.json).unwrap_or_default();
+        codec::write(value, self.codec, self.request_id.as_deref().map(|id| ("request_id", id)))
+    }
 }
 
 impl FrameDraft {
@@ -33,10 +49,14 @@ impl FrameDraft {
         Self { content: Content::Output(Box::new(output)), is_corrupt: false }
     }
 
+    pub(crate) fn body(body: Body) -> Self {
+        Self { content: Content::Body(Box::new(body)), is_corrupt: false }
+    }
+
     /// Whether [`Self::render`] returns at once; else it draws pictures, which takes milliseconds.
     #[must_use]
     pub const fn is_ready(&self) -> bool {
-        matches!(self.content, Content::Ready(_))
+        matches!(self.content, Content::Ready(_) | Content::Body(_))
     }
 
     /// The message itself. The same draft gives the same bytes.
@@ -45,6 +65,7 @@ impl FrameDraft {
         let mut frame = match self.content {
             Content::Ready(frame) => frame,
             Content::Output(output) => output.item().write(output.codec),
+            Content::Body(body) => body.write(),
         };
         match &mut frame {
             Frame::Text(text) if self.is_corrupt => drop(text.pop()),

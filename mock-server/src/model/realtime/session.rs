@@ -1,21 +1,26 @@
 //! One session: what waits, what is worked on, and how it ends.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use fal_protocol::EndpointId;
+use http::HeaderMap;
+use serde_json::Value;
 
 use super::codec::{self, Codec};
 use super::config::{OutputCodec, RealtimeConfig, RealtimeMode};
 use super::output::{self, FrameDraft, Made};
 use super::{Frame, MessageFailure, NORMAL, POLICY_VIOLATION, SessionView};
-use crate::model::answer::Answer;
+use crate::model::answer::{Answer, Store};
 use crate::model::config::Config;
 use crate::model::endpoint::is_text;
-use crate::model::exchange::Output;
+use crate::model::exchange::{Door, Output, Request};
 use crate::model::media::Size;
 use crate::model::plain::Plain;
 use crate::model::{Due, Model, Open};
+use crate::scenario;
 
 /// An open session.
 #[derive(Debug)]
@@ -39,6 +44,14 @@ pub(crate) struct Session {
     inputs: u64,
     outputs: u64,
     dropped: u64,
+    /// The way that its client came, which addresses in outputs lead back.
+    door: Door<'static>,
+    /// Headers of the handshake, for rules that look at them.
+    headers: Arc<HeaderMap>,
+    /// Its number in the ledger.
+    ledger: u64,
+    /// What its outputs cost.
+    units: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,9 +68,38 @@ enum Phase {
 struct Input {
     codec: Codec,
     bytes: usize,
-    answer: Plain,
+    reply: Reply,
+    /// How long an output of it takes, where a rule says so.
+    time: Option<Duration>,
     request_id: Option<Box<str>>,
     as_addresses: bool,
+}
+
+/// What comes of an input.
+#[derive(Debug)]
+enum Reply {
+    /// Pictures or texts, in the form that sessions have for them.
+    Usual(Plain),
+    /// What a rule gives, or a document describes: as calls by HTTP have it.
+    Body(Box<Answer>),
+}
+
+impl Reply {
+    /// How many outputs it has in a session that streams them.
+    fn frames(&self, model: &str) -> usize {
+        match self {
+            Self::Usual(plain) if is_text(model) => plain.tokens(model).count(),
+            Self::Usual(_) => PICTURE_FRAMES,
+            Self::Body(answer) => answer.frames(model),
+        }
+    }
+
+    fn units(&self) -> u64 {
+        match self {
+            Self::Usual(plain) => plain.images(),
+            Self::Body(answer) => answer.units(),
+        }
+    }
 }
 
 /// An input that is worked on.
@@ -69,6 +111,17 @@ struct Work {
     time: Duration,
     frames: usize,
     sent: usize,
+}
+
+/// What a session begins with.
+pub(super) struct Start<'a> {
+    pub(super) request: &'a Request<'a>,
+    /// How many inputs may wait, where the client says so.
+    pub(super) max_buffering: Option<usize>,
+    /// When its token runs out, if that counts.
+    pub(super) expires: Option<Instant>,
+    /// Its number in the ledger.
+    pub(super) ledger: u64,
 }
 
 /// How a session ends by itself.
@@ -85,10 +138,10 @@ impl Session {
     pub(super) fn new(
         endpoint: EndpointId,
         config: &RealtimeConfig,
-        max_buffering: Option<usize>,
+        start: Start<'_>,
         now: Instant,
-        expires: Option<Instant>,
     ) -> Self {
+        let Start { request, max_buffering, expires, ledger } = start;
         let mode = config.mode(endpoint.as_str());
         Self {
             endpoint,
@@ -104,6 +157,10 @@ impl Session {
             inputs: 0,
             outputs: 0,
             dropped: 0,
+            door: request.door.clone().into_owned(),
+            headers: Arc::new(request.headers.clone()),
+            ledger,
+            units: 0,
         }
     }
 
@@ -180,14 +237,13 @@ impl Session {
     }
 
     fn begin(&mut self, input: Input, now: Instant, input_time: Duration) {
+        let input_time = input.time.unwrap_or(input_time);
         let (frames, time) = match self.mode {
             RealtimeMode::Unary | RealtimeMode::ClientStreaming => (1, input_time),
+            RealtimeMode::Bidi if matches!(input.reply, Reply::Body(_)) => (1, input_time),
             RealtimeMode::Bidi => (2, input_time),
             RealtimeMode::ServerStreaming => {
-                let frames = match is_text(self.model()) {
-                    true => input.answer.tokens(self.model()).count(),
-                    false => PICTURE_FRAMES,
-                };
+                let frames = input.reply.frames(self.model());
                 let times = u32::try_from(frames).expect("there are few frames");
                 (frames, input_time.saturating_mul(times))
             }
@@ -227,34 +283,45 @@ impl Session {
         at: usize,
         now: Instant,
         config: &RealtimeConfig,
+        store: &mut Store<'_>,
     ) -> (FrameDraft, Duration, bool) {
         let model: Box<str> = self.model().into();
         let work = &mut self.work[at];
         work.sent += 1;
         let is_last = work.sent == work.frames;
+        let left = work.frames - work.sent;
         let time = now.saturating_duration_since(work.since);
-        let answer = &work.input.answer;
-        let made = if is_text(&model) {
-            let count = answer.tokens(&model).count() * work.sent / work.frames;
-            Made::Text { text: answer.tokens(&model).take(count).collect(), is_partial: !is_last }
-        } else {
-            Made::Pictures {
-                pictures: answer.draft(work.frames - work.sent).pictures(&model),
-                as_addresses: work.input.as_addresses,
-                seed: answer.seed(),
-                prompt: answer.prompt().into(),
-                time,
-            }
-        };
         let codec = match config.output {
             OutputCodec::Mirror => work.input.codec,
             OutputCodec::Msgpack => Codec::Msgpack,
             OutputCodec::Json => Codec::Json,
         };
         let request_id = work.input.request_id.clone().filter(|_| config.echo_request_id);
-        let draft = FrameDraft::output(output::Output { codec, made, request_id });
+        let draft = match &work.input.reply {
+            Reply::Body(answer) => {
+                let json = answer.publish_frame(store, &model, &self.door, time, left);
+                FrameDraft::body(output::Body { json, codec, request_id })
+            }
+            Reply::Usual(plain) if is_text(&model) => {
+                let count = plain.tokens(&model).count() * work.sent / work.frames;
+                let text = plain.tokens(&model).take(count).collect();
+                let made = Made::Text { text, is_partial: !is_last };
+                FrameDraft::output(output::Output { codec, made, request_id })
+            }
+            Reply::Usual(plain) => {
+                let made = Made::Pictures {
+                    pictures: plain.draft(left).pictures(&model),
+                    as_addresses: work.input.as_addresses,
+                    seed: plain.seed(),
+                    prompt: plain.prompt().into(),
+                    time,
+                };
+                FrameDraft::output(output::Output { codec, made, request_id })
+            }
+        };
         self.outputs += 1;
         if is_last {
+            self.units += work.input.reply.units();
             self.done(at);
         }
         (draft, time, is_last)
@@ -376,20 +443,18 @@ impl Model {
             Frame::Binary(bytes) => bytes,
             Frame::Close(_) => &[],
         };
-        let answer = match Answer::prepare_message(
-            &self.config,
-            session.judge(&self.config),
-            raw,
-            &value,
-            SIZE,
-        ) {
-            Ok(answer) => answer,
-            Err(failure) => return self.session_failed(id, &failure.error),
+        let (endpoint, headers) = (session.endpoint.clone(), Arc::clone(&session.headers));
+        let judge: Box<str> = session.judge(&self.config).into();
+        let (reply, time) = match self.session_reply(&endpoint, &headers, &judge, raw, &value) {
+            Ok(reply) => reply,
+            Err(why) => return self.session_failed(id, &why),
         };
+        let Some(Open::Session(session)) = self.open.get_mut(&id) else { return };
         let input = Input {
             codec,
             bytes,
-            answer,
+            reply,
+            time,
             request_id: value["request_id"].as_str().map(Into::into),
             as_addresses: value["sync_mode"] == true,
         };
@@ -397,6 +462,39 @@ impl Model {
         self.counters.session_inputs += 1;
         self.counters.session_inputs_dropped += dropped;
         self.session_on(id);
+    }
+
+    /// What comes of an input, and how long it takes if a rule says so; or why the session fails.
+    fn session_reply(
+        &mut self,
+        endpoint: &EndpointId,
+        headers: &HeaderMap,
+        judge: &str,
+        raw: &[u8],
+        value: &Value,
+    ) -> Result<(Reply, Option<Duration>), String> {
+        let rule = self.plan_input(endpoint, headers, value)?;
+        if let Some(failure) = rule.as_ref().and_then(|rule| rule.error.as_ref()) {
+            return Err(failure.error.to_string());
+        }
+        let time = rule.as_ref().and_then(|rule| rule.timeline.run_time);
+        let given = rule.filter(|rule| rule.output != scenario::Output::Synthesised);
+        let is_of_document = Answer::is_of_document(&self.config, judge);
+        if given.is_none() && !is_of_document {
+            let plain = Answer::prepare_message(&self.config, judge, raw, value, SIZE);
+            let plain = plain.map_err(|failure| failure.error.to_string())?;
+            return Ok((Reply::Usual(plain), time));
+        }
+        let json = Bytes::from(value.to_string());
+        let answer = match given {
+            Some(rule) => {
+                let id = self.mint_other();
+                self.given(&rule, id, judge, json)
+            }
+            None => Answer::prepare(&self.config, &self.files, judge, &json),
+        };
+        let answer = answer.map_err(|failure| failure.error.to_string())?;
+        Ok((Reply::Body(Box::new(answer)), time))
     }
 
     /// A planned event of a session has come.
@@ -457,7 +555,9 @@ impl Model {
         match failure {
             None => {
                 let (mode, config) = (session.mode, &self.config.realtime);
-                let (draft, time, is_last) = session.make(at, self.now, config);
+                let (files, age) = (&mut self.files, &mut self.age);
+                let mut store = Store { files, age, lasting: None };
+                let (draft, time, is_last) = session.make(at, self.now, config, &mut store);
                 let has_timings = match mode {
                     RealtimeMode::Unary => config.timings,
                     RealtimeMode::ServerStreaming => config.timings && is_last,
@@ -516,6 +616,7 @@ impl Model {
     /// Frees what a session held whose entry has been taken out.
     pub(crate) fn session_gone(&mut self, session: &Session) {
         self.sessions_open -= 1;
+        self.ledger.ended(session.ledger, &session.endpoint, Some(session.units));
         self.release(session.endpoint.app());
     }
 }

@@ -588,3 +588,116 @@ fn the_older_end_has_another_form() {
     let end = r#"{"status":"error","error":"no inputs, reconnect when needed!"}"#;
     assert_eq!(world.story(id), [end, NORMAL]);
 }
+
+/// What was said last: the value, and whether it was binary.
+fn last(world: &World, id: u64) -> (Value, bool) {
+    match world.said[&id].last() {
+        Some(Said::Frame(Frame::Binary(bytes))) => (decode(bytes), true),
+        Some(Said::Frame(Frame::Text(text))) => (serde_json::from_str(text).unwrap(), false),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_rule_decides_about_each_input() {
+    let mut world = World::new(scenario::config(
+        r#"
+rules:
+  - name: broken
+    when: { endpoint: "acme/**", operation: realtime, input: { /prompt: bad } }
+    error: { type: unlucky, status: 500, message: No luck }
+  - name: slow
+    when: { endpoint: "acme/**", input: { /prompt: slow } }
+    timeline: { run_time: 3s }
+    output: { literal: [1, -2, 2.5, null, { deep: true }] }
+  - name: echo
+    when: { endpoint: "acme/**", headers: { x-who: me } }
+    output: { template: { said: "{{/prompt}}", from: "{{endpoint}}" } }
+"#,
+    ));
+    let id = world.upgrade(&Call::get(ID).on(Host::Run).with("x-who", "me"));
+    world.hear(id, prompt("hi"));
+    world.pass_ms(60);
+    let said = json!({ "said": "hi", "from": "acme/app", "request_id": "hi" });
+    assert_eq!(last(&world, id), (said, true));
+    world.hear(id, Frame::Text(r#"{"prompt":"é"}"#.to_owned()));
+    world.pass_ms(60);
+    assert_eq!(last(&world, id), (json!({ "said": "é", "from": "acme/app" }), false));
+
+    world.hear(id, prompt("slow"));
+    world.pass_ms(2900);
+    assert_eq!(world.said[&id].len(), 2, "a rule says how long it takes");
+    world.pass_ms(200);
+    // What is no object has no room for an id.
+    assert_eq!(last(&world, id), (json!([1, -2, 2.5, null, { "deep": true }]), true));
+
+    world.hear(id, prompt("bad"));
+    let failed = r#"{"type":"x-fal-error","error":"INTERNAL_ERROR","reason":"No luck"}"#;
+    let story = world.story(id);
+    assert_eq!(story[story.len() - 2..], [failed, NORMAL]);
+
+    // Who sends another header gets pictures.
+    let id = world.session(ID);
+    world.hear(id, prompt("hi"));
+    world.pass_ms(60);
+    assert!(last(&world, id).0["images"].is_array());
+}
+
+#[test]
+fn an_input_that_no_rule_covers_fails_where_rules_must() {
+    let source = "rules: [{ name: cats, when: { endpoint: acme/app, input: { /prompt: cat } } }]";
+    let config = Config { isolated: true, ..scenario::config(source) };
+    let mut world = World::new(config);
+    let id = world.session("/acme/app");
+    world.hear(id, prompt("cat"));
+    world.pass_ms(60);
+    assert_eq!(world.story(id), ["cat"]);
+    world.hear(id, prompt("dog"));
+    let story = world.story(id);
+    let why = "No rule of the scenario covers this realtime of acme/app. Nearest: ";
+    assert!(story[1].contains(why) && story[1].contains("cats"), "{}", story[1]);
+}
+
+/// Source: `realtime.py` of fal's serverless SDK sends what the app returns (official SDK source).
+#[test]
+fn outputs_that_are_neither_pictures_nor_text_are_those_of_the_document() {
+    let mut world = World::new(Config { instant: true, ..Config::default() });
+    let id = world.session("/fal-ai/kokoro/american-english/realtime");
+    world.hear(id, prompt("Good morning"));
+    let (output, is_binary) = last(&world, id);
+    assert!(is_binary && output["request_id"] == "Good morning", "{output}");
+    let url = output["audio"]["url"].as_str().expect("a sound");
+    assert_eq!(output["audio"]["content_type"], "audio/wav");
+    let path = path_of(url);
+    let sound = world.ask(&Call::get(&path).on(Host::Cdn));
+    assert_eq!(sound.status(), StatusCode::OK);
+
+    // What the document does not take ends the session, as it does with pictures.
+    world.hear(id, Frame::Text(r#"{"prompt":"x","speed":"fast"}"#.to_owned()));
+    assert!(world.story(id)[1].contains("INTERNAL_ERROR"), "{:?}", world.story(id));
+}
+
+fn path_of(url: &str) -> String {
+    let rest = url.split_once("://").expect("an address").1;
+    rest[rest.find('/').unwrap()..].to_owned()
+}
+
+#[test]
+fn a_session_is_one_call_in_the_ledger_and_costs_what_its_outputs_do() {
+    let mut world = World::new(Config::default());
+    let id = world.session(ID);
+    for _ in 0..2 {
+        // The same input twice is what sessions are for.
+        world.hear(id, prompt("a"));
+        world.pass_ms(60);
+    }
+    let row = world.model.ledger().remove(0);
+    assert_eq!((row.way, row.paid, row.twin_of), (CallWay::Realtime, Paid::Open, None));
+    assert_eq!(row.endpoint, "acme/app/realtime");
+    world.hear(id, Frame::Close(None));
+    assert_eq!(world.model.ledger()[0].paid, Paid::Units(2));
+
+    let id = world.session(ID);
+    world.model.handle_gone(world.now, id);
+    assert_eq!(world.model.ledger()[1].paid, Paid::Units(0));
+}
