@@ -77,9 +77,16 @@ pub(super) struct State {
 /// Who waits for outputs of an exchange.
 #[derive(Debug)]
 enum Waiting {
-    Reply(oneshot::Sender<Result<Answered, Ended>>),
+    Reply(oneshot::Sender<Result<Coming, Ended>>),
     Events(mpsc::Sender<Piece>),
     Frames(mpsc::Sender<Said>),
+}
+
+/// An answer that came late.
+#[derive(Debug)]
+enum Coming {
+    Whole(Answered),
+    Stream(Opened),
 }
 
 /// How a request is answered.
@@ -290,11 +297,16 @@ impl Shared {
                 let mut presence = Presence::new(self, tenant, id);
                 let receiving = own.is_held.then(|| self.receiving());
                 Answer::Later(async move {
-                    let answered = receiver.await.unwrap_or(Err(Ended::Cut));
+                    let coming = receiver.await.unwrap_or(Err(Ended::Cut));
                     drop(receiving);
                     presence.over();
-                    let answered = answered?;
-                    Ok(answered.shaped(|| Presence::new(&presence.shared, tenant, id)))
+                    let shared = &presence.shared;
+                    Ok(match coming? {
+                        Coming::Whole(answered) => {
+                            answered.shaped(|| Presence::new(shared, tenant, id))
+                        }
+                        Coming::Stream(stream) => shared.stream(tenant, id, stream),
+                    })
                 })
             }
         };
@@ -525,6 +537,7 @@ pub(super) struct Own {
 }
 
 /// A stream that was opened.
+#[derive(Debug)]
 struct Opened {
     head: Head,
     pieces: mpsc::Receiver<Piece>,
@@ -566,9 +579,15 @@ impl State {
             Output::Stream { id, head } => {
                 let (sender, pieces) = mpsc::channel(EVENTS_MAX);
                 let gate = self.gate(id, head.extensions());
-                self.waiting.insert(id, Waiting::Events(sender));
-                if let Some(own) = own {
-                    own.stream = Some(Opened { head, pieces, gate });
+                let stream = Opened { head, pieces, gate };
+                let waiter = self.waiting.insert(id, Waiting::Events(sender));
+                match (own, waiter) {
+                    (_, Some(Waiting::Reply(waiter))) => {
+                        // Who has gone in this moment needs no answer.
+                        let _ = waiter.send(Ok(Coming::Stream(stream)));
+                    }
+                    (Some(own), _) => own.stream = Some(stream),
+                    (None, _) => {}
                 }
             }
             Output::Event { id, bytes } => self.send(id, Piece::Event(bytes)),
@@ -649,7 +668,7 @@ impl State {
             _ => {
                 if let Some(Waiting::Reply(sender)) = self.waiting.remove(&id) {
                     // Who has gone in this moment needs no answer.
-                    let _ = sender.send(Ok(answered));
+                    let _ = sender.send(Ok(Coming::Whole(answered)));
                 }
             }
         }

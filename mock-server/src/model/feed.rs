@@ -145,8 +145,10 @@ impl Model {
 
     /// A planned event of a model stream has come.
     pub(crate) fn feed_due(&mut self, exchange: u64, at: Instant) {
-        if matches!(self.open.get(&exchange), Some(Open::Feed(feed)) if feed.due == Some(at)) {
-            self.feed_on(exchange);
+        match self.open.get(&exchange) {
+            Some(Open::Feed(feed)) if feed.due == Some(at) => self.feed_on(exchange),
+            Some(Open::Relay(_)) => self.relay_due(exchange, at),
+            _ => {}
         }
     }
 

@@ -48,6 +48,7 @@ mod plan;
 mod platform;
 mod queue;
 mod realtime;
+mod relay;
 mod reply;
 mod rest;
 mod run;
@@ -228,7 +229,7 @@ enum Open {
     Run(Box<run::Call>),
     Stream(Box<stream::Stream>),
     Feed(Box<feed::Feed>),
-    Relay(Box<work::Relay>),
+    Relay(Box<relay::Relay>),
     /// An answer that a test wants to be late.
     Late(Box<Response>),
     Session(Box<realtime::Session>),

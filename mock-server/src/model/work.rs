@@ -20,16 +20,14 @@ use http::{HeaderValue, StatusCode};
 
 use super::answer::{Answer, Lasting, Store, push_address};
 use super::content::Blob;
-use super::exchange::{Door, Head, Output, Request, Response};
+use super::exchange::{Door, Output};
 use super::failure::Failure;
 use super::files::FileKey;
 use super::id::{RequestId, TenantId};
 use super::job::{Job, Line, Outcome, State};
 use super::keep::{LineRow, WorkRow};
-use super::ledger::CallWay;
 use super::lifecycle::Keep;
-use super::plan::Plan;
-use super::{Model, Open, app_of, feed, reply, script};
+use super::{Model, Open, app_of};
 use crate::scenario::Backend;
 
 /// Work to be done.
@@ -266,19 +264,6 @@ pub(crate) fn files_named(output: &[u8]) -> Vec<String> {
     names
 }
 
-/// A stream that a back end fills.
-#[derive(Debug)]
-pub(crate) struct Relay {
-    pub(super) endpoint: EndpointId,
-    id: RequestId,
-    pub(super) ledger: u64,
-    door: Door<'static>,
-    keep: Option<Box<Keep>>,
-    pub(super) work: u64,
-    /// Whether anything was sent of it.
-    has_begun: bool,
-}
-
 impl Model {
     /// Something has come of work. What is over or unknown changes nothing.
     pub(crate) fn handle_work(&mut self, now: Instant, number: u64, event: WorkEvent) {
@@ -443,36 +428,6 @@ impl Model {
         self.work(Holder::Call(exchange), work)
     }
 
-    /// Opens a stream that a back end fills.
-    pub(super) fn relay_work(
-        &mut self,
-        exchange: u64,
-        request: Request<'_>,
-        endpoint: EndpointId,
-        keep: Option<Box<Keep>>,
-        plan: &Plan,
-        backend: Arc<Backend>,
-    ) -> Option<Response> {
-        let id = RequestId::mint(&mut self.job_ids);
-        self.counters.model_streams += 1;
-        let ledger = self.ledger.called(self.now, CallWay::Stream, &endpoint, id, &request.body);
-        if let Err(failure) = self.check_input(&backend, &endpoint, &request.body) {
-            self.ledger.ended(ledger, &endpoint, None);
-            let mut response = reply::failure(id, &failure);
-            plan.stamp(response.headers_mut());
-            return Some(response);
-        }
-        let mut head: Head = feed::head(id);
-        plan.stamp(head.headers_mut());
-        self.out.push_back(Output::Stream { id: exchange, head });
-        app_of(&mut self.apps, endpoint.app()).running += 1;
-        let work = self.begin_call(exchange, id, &endpoint, backend, request.body, true);
-        let door = request.door.into_owned();
-        let relay = Relay { endpoint, id, ledger, door, keep, work, has_begun: false };
-        self.open.insert(exchange, Open::Relay(Box::new(relay)));
-        None
-    }
-
     fn call_worked(&mut self, exchange: u64, event: WorkEvent) {
         if matches!(self.open.get(&exchange), Some(Open::Relay(_))) {
             return self.relay_worked(exchange, event);
@@ -493,48 +448,11 @@ impl Model {
     }
 
     /// What was made, with its files in the store.
-    fn worked(&mut self, made: Made, id: RequestId, keep: Option<&Keep>) -> Worked {
+    pub(super) fn worked(&mut self, made: Made, id: RequestId, keep: Option<&Keep>) -> Worked {
         let lasting = keep.map(|keep| Lasting::new(id, keep, self.now, self.now));
         let mut store = Store { files: &mut self.files, age: &mut self.age, lasting };
         Worked::new(made, id, self.config.tenant, &mut store)
     }
-
-    fn relay_worked(&mut self, exchange: u64, event: WorkEvent) {
-        let Some(Open::Relay(relay)) = self.open.get_mut(&exchange) else { return };
-        match event {
-            WorkEvent::Log { .. } => {}
-            WorkEvent::Piece(data) => {
-                relay.has_begun = true;
-                self.out.push_back(Output::Event { id: exchange, bytes: feed::event(&data) });
-            }
-            end => {
-                let Some(Open::Relay(relay)) = self.open.remove(&exchange) else { return };
-                let (data, units) = match end {
-                    WorkEvent::Done(made) => {
-                        // What came piece by piece was all.
-                        let is_said = made.output.is_empty() && relay.has_begun;
-                        let worked = self.worked(made, relay.id, relay.keep.as_deref());
-                        let last = || feed::event(&one_line(worked.publish(&relay.door)));
-                        ((!is_said).then(last), Some(worked.units))
-                    }
-                    WorkEvent::Failed(failure) | WorkEvent::Lost(failure) => {
-                        (script::failed(None, &failure), None)
-                    }
-                    _ => (script::failed(None, &super::run::runner_lost()), None),
-                };
-                self.ledger.ended(relay.ledger, &relay.endpoint, units);
-                self.out.extend(data.map(|bytes| Output::Event { id: exchange, bytes }));
-                self.out.push_back(Output::End { id: exchange });
-                self.release(relay.endpoint.app());
-            }
-        }
-    }
-}
-
-/// The same JSON without its line breaks, which can only stand between tokens.
-fn one_line(mut json: Vec<u8>) -> Vec<u8> {
-    json.retain(|byte| !matches!(byte, b'\n' | b'\r'));
-    json
 }
 
 /// Whether lost work on a job is tried again.

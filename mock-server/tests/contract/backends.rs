@@ -328,6 +328,8 @@ async fn events_of_a_server_are_lines_pieces_and_an_output() {
         let answer = ResponseTemplate::new(200).set_body_raw(text, "text/event-stream");
         Mock::given(path(at)).respond_with(answer).mount(&server).await;
     }
+    let refusal = ResponseTemplate::new(422).set_body_json(json!({ "detail": "too long" }));
+    Mock::given(path("/refused/stream")).respond_with(refusal).mount(&server).await;
     let mock = http(&server).start().await.unwrap();
     let id = submit(&mock, &json!({})).await;
     assert!(over(&mock, id).await);
@@ -340,6 +342,9 @@ async fn events_of_a_server_are_lines_pieces_and_an_output() {
     let stream = post(mock.port(), "/fal.run/acme/app/bad/stream", "{}").await;
     let text = String::from_utf8(stream.body.to_vec()).unwrap();
     assert!(text.starts_with("data: {\"n\":1}\n\n") && text.contains("out of memory"), "{text}");
+    // What fails before the first event has a status.
+    let stream = post(mock.port(), "/fal.run/acme/app/refused/stream", "{}").await;
+    assert_eq!((stream.status.as_u16(), stream.json()["detail"].clone()), (422, json!("too long")));
     let run = post(mock.port(), "/fal.run/acme/app/bad", "{}").await;
     assert_eq!((run.status.as_u16(), run.json()["detail"].clone()), (500, json!("out of memory")));
     let run = post(mock.port(), "/fal.run/acme/app/none", "{}").await;

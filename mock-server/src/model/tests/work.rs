@@ -226,13 +226,60 @@ fn streams_pass_on_what_comes() {
     let exchange = world.send(&stream());
     world.worked(made("{\n \"b\": 1}\n"));
     assert_eq!(world.streams[&exchange], ("data: { \"b\": 1}\n\n".to_owned(), true));
+    // Before its first event it fails as every call does, and after it by an event.
     let exchange = world.send(&stream());
+    world.worked(lost());
+    assert_eq!(world.replies[&exchange].status(), StatusCode::SERVICE_UNAVAILABLE);
+    let exchange = world.send(&stream());
+    world.worked(WorkEvent::Piece(Bytes::from_static(b"1")));
     world.worked(lost());
     assert!(world.streams[&exchange].0.contains("runner_disconnected"));
     let exchange = world.send(&stream());
     world.model.handle_gone(world.now, exchange);
     world.drain();
     assert_eq!(world.stopped.len(), 1);
+}
+
+#[test]
+fn a_stream_of_whom_nothing_is_heard_begins_with_a_comment() {
+    let mut world = playing(APP);
+    let stream = Call::post("/acme/app/sub/stream", "{}").on(Host::Run);
+    let exchange = world.send(&stream);
+    world.pass_ms(14_000);
+    assert!(!world.streams.contains_key(&exchange));
+    world.pass_ms(2_000);
+    assert_eq!(world.streams[&exchange].0, ": keep-alive\n\n");
+    world.worked(WorkEvent::Piece(Bytes::from_static(b"1")));
+    // Silence counts from the last that was said.
+    world.pass_ms(14_000);
+    assert_eq!(world.streams[&exchange].0, ": keep-alive\n\ndata: 1\n\n");
+    world.pass_ms(1_000);
+    world.worked(made("2"));
+    let all = ": keep-alive\n\ndata: 1\n\n: keep-alive\n\ndata: 2\n\n".to_owned();
+    assert_eq!(world.streams[&exchange], (all, true));
+    world.pass_ms(60_000);
+}
+
+#[test]
+fn a_scenario_loses_the_runner_of_a_stream() {
+    let source =
+        format!("{APP}rules:\n  - {{ name: lost, when: acme/**, timeline: {{ requeue: 2s }} }}\n");
+    let mut world = playing(&source);
+    let stream = || Call::post("/acme/app/sub/stream", "{}").on(Host::Run);
+    let early = world.send(&stream());
+    world.pass_ms(2_000);
+    let reply = &world.replies[&early];
+    assert_eq!(reply.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(reply.headers()["x-fal-mock-rule"], "lost");
+    assert_eq!(world.stopped.len(), 1, "its runner is free once the work is over");
+    world.worked(WorkEvent::Stopped);
+
+    let late = world.send(&stream());
+    world.worked(WorkEvent::Piece(Bytes::from_static(b"1")));
+    world.pass_ms(2_000);
+    let (said, is_over) = &world.streams[&late];
+    assert!(said.starts_with("data: 1\n\n") && said.contains("runner_disconnected"), "{said}");
+    assert!(*is_over);
 }
 
 #[test]
