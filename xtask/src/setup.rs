@@ -6,7 +6,7 @@ mod python;
 mod rust;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::Outcome;
 
@@ -31,10 +31,23 @@ impl Missing {
 
 /// Installs what is pinned in `tests/clients`, unless that was done before.
 pub(crate) fn setup(missing: Missing) -> Outcome {
+    documents();
     javascript::setup(missing)?;
     browser::setup()?;
     python::setup(missing)?;
     rust::setup()
+}
+
+/// Says so if there are no documents beside those of this repository: the tests that read them pass all the same.
+fn documents() {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/openapi");
+    let folder = std::env::var_os("FAL_OPENAPI_CORPUS").map_or(beside, PathBuf::from);
+    if !folder.is_dir() {
+        let folder = folder.display();
+        eprintln!(
+            "skipped: published documents, since there is no {folder}; FAL_OPENAPI_CORPUS can name a folder of them"
+        );
+    }
 }
 
 /// Whether what is installed is what a file pins now: `stamp` is a copy of it, written when all was done.

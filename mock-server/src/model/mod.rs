@@ -213,6 +213,8 @@ enum Due {
     /// A runner that was cold has started for a job.
     Warm(RequestId, u32),
     Run(u64),
+    /// The runner of a call with a back end has started.
+    Begin(u64),
     Stream(u64),
     /// A delivery and its epoch.
     Delivery(u64, u32),
@@ -326,12 +328,12 @@ impl Model {
             Some(Open::Run(call)) => {
                 self.counters.runs_abandoned += 1;
                 self.ledger.ended(call.ledger, &call.endpoint, None);
-                self.leave_call(&call.endpoint, call.work);
+                self.leave_call(&call.endpoint, call.work.as_ref());
             }
             Some(Open::Relay(relay)) => {
                 self.counters.model_streams_abandoned += 1;
                 self.ledger.ended(relay.ledger, &relay.endpoint, None);
-                self.leave_call(&relay.endpoint, Some(relay.work));
+                self.leave_call(&relay.endpoint, relay.work.as_ref());
             }
             Some(Open::Feed(feed)) => {
                 self.counters.model_streams_abandoned += 1;
@@ -420,6 +422,7 @@ impl Model {
                 }
                 Due::Warm(id, epoch) => self.warmed(id, epoch),
                 Due::Run(exchange) => self.finish_run(exchange),
+                Due::Begin(exchange) => self.call_warmed(exchange),
                 Due::Delivery(number, epoch) => self.delivery_due(number, epoch),
                 Due::Stream(exchange) => self.stream_due(exchange, at),
                 Due::Feed(exchange) => self.feed_due(exchange, at),
@@ -452,6 +455,7 @@ impl Model {
                 | Due::Warm(id, epoch) => current(*id, *epoch),
                 Due::Delivery(number, epoch) => deliveries.is_current(*number, *epoch),
                 Due::Run(exchange)
+                | Due::Begin(exchange)
                 | Due::Stream(exchange)
                 | Due::Feed(exchange)
                 | Due::Late(exchange) => open.contains_key(exchange),

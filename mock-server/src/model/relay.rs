@@ -16,7 +16,7 @@ use super::ledger::CallWay;
 use super::lifecycle::Keep;
 use super::plan::{Plan, RULE};
 use super::stream::KEEP_ALIVE;
-use super::work::WorkEvent;
+use super::work::{Doing, Work, WorkEvent};
 use super::{Due, Model, Open, app_of, feed, reply, run, script};
 use crate::scenario::Backend;
 
@@ -28,7 +28,7 @@ pub(crate) struct Relay {
     pub(super) ledger: u64,
     door: Door<'static>,
     keep: Option<Box<Keep>>,
-    pub(super) work: u64,
+    pub(super) work: Option<Doing>,
     /// Until the first bytes are sent.
     head: Option<Head>,
     /// Whether there was an event.
@@ -71,8 +71,17 @@ impl Model {
         }
         let mut head: Head = feed::head(id);
         plan.stamp(head.headers_mut());
+        let cold = self.take_runner(endpoint.app()).unwrap_or_default();
         app_of(&mut self.apps, endpoint.app()).running += 1;
-        let work = self.begin_call(exchange, id, &endpoint, backend, request.body, true);
+        let work = Work {
+            backend,
+            request_id: id,
+            endpoint: endpoint.as_str().into(),
+            input: request.body,
+            attempt: 1,
+            is_stream: true,
+        };
+        let work = self.begin_call(exchange, work, cold);
         let requeue = plan.rule.as_ref().and_then(|rule| rule.timeline.requeue.first().copied());
         let lost = requeue.into_iter().chain(plan.lost_after).min();
         let relay = Relay {
@@ -81,11 +90,11 @@ impl Model {
             ledger,
             door: request.door.into_owned(),
             keep,
-            work,
+            work: Some(work),
             head: Some(head),
             has_event: false,
             last_at: self.now,
-            lost_at: lost.and_then(|after| self.now.checked_add(after)),
+            lost_at: lost.and_then(|after| self.now.checked_add(cold.saturating_add(after))),
             due: None,
         };
         self.open.insert(exchange, Open::Relay(Box::new(relay)));
@@ -139,7 +148,7 @@ impl Model {
             }
         }
         self.ledger.ended(relay.ledger, &relay.endpoint, None);
-        self.leave_call(&relay.endpoint, Some(relay.work));
+        self.leave_call(&relay.endpoint, relay.work.as_ref());
     }
 
     /// A planned event of a stream has come.

@@ -16,6 +16,7 @@ use super::job::Outcome;
 use super::ledger::CallWay;
 use super::lifecycle::Keep;
 use super::plan::Plan;
+use super::work::{Doing, Work};
 use super::{Due, Model, Open, app_of, auth, platform, queue, reply};
 use crate::scenario::Operation;
 
@@ -33,7 +34,7 @@ pub(crate) struct Call {
     pub(super) ledger: u64,
     plan: Plan,
     /// What its back end does for it.
-    pub(super) work: Option<u64>,
+    pub(super) work: Option<Doing>,
 }
 
 impl Model {
@@ -136,8 +137,12 @@ impl Model {
         let cold = self.take_runner(call.endpoint.app()).unwrap_or_default();
         app_of(&mut self.apps, call.endpoint.app()).running += 1;
         let is_worked = backend.is_some();
-        call.work = backend
-            .map(|backend| self.begin_call(exchange, id, &call.endpoint, backend, input, false));
+        call.work = backend.map(|backend| {
+            let endpoint = call.endpoint.as_str().into();
+            let work =
+                Work { backend, request_id: id, endpoint, input, attempt: 1, is_stream: false };
+            self.begin_call(exchange, work, cold)
+        });
         self.open.insert(exchange, Open::Run(Box::new(call)));
         if !is_worked || is_lost {
             self.plan_after(time.saturating_add(cold), Due::Run(exchange));
@@ -168,7 +173,7 @@ impl Model {
         let Some(Open::Run(call)) = self.open.remove(&exchange) else { return };
         let response = self.answer(&call);
         self.out.push_back(Output::Reply { id: exchange, response });
-        self.leave_call(&call.endpoint, call.work);
+        self.leave_call(&call.endpoint, call.work.as_ref());
     }
 
     /// The back end of a call has done with it.

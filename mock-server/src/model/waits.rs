@@ -131,6 +131,7 @@ impl Model {
                     (WaitKind::Delivery, Some(id))
                 }
                 Due::Run(exchange) => (self.is_open(exchange, WaitKind::Run)?, None),
+                Due::Begin(exchange) => (self.is_open(exchange, WaitKind::RunnerStart)?, None),
                 Due::Feed(exchange) => (self.is_open(exchange, WaitKind::StreamEvent)?, None),
                 Due::Resume(exchange) => {
                     let is_held = self.flights.contains_key(&exchange);

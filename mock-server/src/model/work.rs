@@ -27,7 +27,7 @@ use super::id::{RequestId, TenantId};
 use super::job::{Job, Line, Outcome, State};
 use super::keep::{LineRow, WorkRow};
 use super::lifecycle::Keep;
-use super::{Model, Open, app_of};
+use super::{Due, Model, Open, app_of};
 use crate::scenario::Backend;
 
 /// Work to be done.
@@ -264,6 +264,15 @@ pub(crate) fn files_named(output: &[u8]) -> Vec<String> {
     names
 }
 
+/// What a back end does for a call.
+#[derive(Debug)]
+pub(crate) enum Doing {
+    /// Its runner has yet to start.
+    Later(Box<Work>),
+    /// The number of the work.
+    Now(u64),
+}
+
 impl Model {
     /// Something has come of work. What is over or unknown changes nothing.
     pub(crate) fn handle_work(&mut self, now: Instant, number: u64, event: WorkEvent) {
@@ -361,10 +370,10 @@ impl Model {
     }
 
     /// A call leaves its runner in the same way.
-    pub(super) fn leave_call(&mut self, endpoint: &EndpointId, work: Option<u64>) {
-        match work {
-            Some(number) if self.works.all.contains_key(&number) => {
-                self.stop_work(number, endpoint.clone());
+    pub(super) fn leave_call(&mut self, endpoint: &EndpointId, doing: Option<&Doing>) {
+        match doing {
+            Some(Doing::Now(number)) if self.works.all.contains_key(number) => {
+                self.stop_work(*number, endpoint.clone());
             }
             _ => self.release(endpoint.app()),
         }
@@ -413,19 +422,29 @@ impl Model {
         self.finish(id);
     }
 
-    /// Begins the work on a direct call.
-    pub(super) fn begin_call(
-        &mut self,
-        exchange: u64,
-        id: RequestId,
-        endpoint: &EndpointId,
-        backend: Arc<Backend>,
-        input: Bytes,
-        is_stream: bool,
-    ) -> u64 {
-        let endpoint = endpoint.as_str().into();
-        let work = Work { backend, request_id: id, endpoint, input, attempt: 1, is_stream };
-        self.work(Holder::Call(exchange), work)
+    /// Begins the work on a direct call, once its runner has started.
+    pub(super) fn begin_call(&mut self, exchange: u64, work: Work, cold: Duration) -> Doing {
+        if cold.is_zero() {
+            return Doing::Now(self.work(Holder::Call(exchange), work));
+        }
+        self.plan_after(cold, Due::Begin(exchange));
+        Doing::Later(Box::new(work))
+    }
+
+    /// The runner of a call has started.
+    pub(super) fn call_warmed(&mut self, exchange: u64) {
+        let doing = |open: &mut Open| match open {
+            Open::Run(call) => call.work.take(),
+            Open::Relay(relay) => relay.work.take(),
+            _ => None,
+        };
+        let Some(Doing::Later(work)) = self.open.get_mut(&exchange).and_then(doing) else { return };
+        let now = Some(Doing::Now(self.work(Holder::Call(exchange), *work)));
+        match self.open.get_mut(&exchange) {
+            Some(Open::Run(call)) => call.work = now,
+            Some(Open::Relay(relay)) => relay.work = now,
+            _ => {}
+        }
     }
 
     fn call_worked(&mut self, exchange: u64, event: WorkEvent) {

@@ -261,6 +261,28 @@ fn a_stream_of_whom_nothing_is_heard_begins_with_a_comment() {
 }
 
 #[test]
+fn calls_wait_for_a_cold_runner() {
+    let mut world = playing(
+        "apps:\n  - { endpoint: 'acme/**', http: 'http://127.0.0.1:9', cold_start: 5s, runners: 2 }\n",
+    );
+    let call = |path| Call::post(path, "{}").on(Host::Run);
+    let run = world.send(&call("/acme/app/sub"));
+    let stream = world.send(&call("/acme/app/sub/stream"));
+    world.pass_ms(4_900);
+    assert_eq!(world.works.len(), 0);
+    // Who goes meanwhile leaves nothing to be done.
+    world.model.handle_gone(world.now, stream);
+    world.drain();
+    world.pass_ms(100);
+    assert_eq!((world.works.len(), world.works[0].1.is_stream), (1, false));
+    world.worked(made("{}"));
+    assert_eq!(world.replies[&run].status(), StatusCode::OK);
+    // It is warm now.
+    world.send(&call("/acme/app/sub/stream"));
+    assert_eq!(world.works.len(), 2);
+}
+
+#[test]
 fn a_scenario_loses_the_runner_of_a_stream() {
     let source =
         format!("{APP}rules:\n  - {{ name: lost, when: acme/**, timeline: {{ requeue: 2s }} }}\n");
