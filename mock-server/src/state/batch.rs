@@ -127,9 +127,8 @@ mod tests {
             let value = value.as_ref()?;
             Some(String::from_utf8(super::super::render(value).1.to_vec()).unwrap())
         };
-        let of = |(table, _, key): &RowKey| (*table, *key);
         let rows = batch.rows.iter();
-        rows.map(|(key, value)| (of(key).0, of(key).1, text(value))).collect()
+        rows.map(|((table, _, key), value)| (*table, *key, text(value))).collect()
     }
 
     #[test]

@@ -13,24 +13,42 @@ pub(crate) enum Kind {
     Result,
 }
 
+/// What is asked, over and over, under a name. A life is what clients ask for a job.
+pub(crate) const LOADS: [(&str, &[Kind]); 4] = [
+    ("status", &[Kind::Status]),
+    ("submit", &[Kind::Submit]),
+    ("result", &[Kind::Result]),
+    ("life of a job", &LIFE),
+];
+
+const LIFE: [Kind; 7] = [
+    Kind::Submit,
+    Kind::Status,
+    Kind::Status,
+    Kind::Status,
+    Kind::Status,
+    Kind::Status,
+    Kind::Result,
+];
+
 const BODY: &str = r#"{"prompt":"Extreme close-up of a single tiger eye, direct frontal view.","image_size":"landscape_4_3","num_inference_steps":28,"seed":1234567890,"guidance_scale":3.5,"num_images":1,"enable_safety_checker":true}"#;
 
 /// Sends `count` requests, one at a time per connection, all connections in turn.
-pub(crate) fn run(port: u16, kind: Kind, job: &str, count: usize) -> Result<(), Error> {
-    let request = render(kind, job);
+pub(crate) fn run(port: u16, kinds: &[Kind], job: &str, count: usize) -> Result<(), Error> {
+    let requests: Vec<String> = kinds.iter().map(|kind| render(*kind, job)).collect();
     let connect = |_| TcpStream::connect(("127.0.0.1", port)).map(BufReader::new);
     let mut connections = (0..CONNECTIONS).map(connect).collect::<Result<Vec<_>, _>>()?;
     for connection in &connections {
         connection.get_ref().set_nodelay(true)?;
     }
-    for _ in 0..count / CONNECTIONS {
+    for request in requests.iter().cycle().take(count / CONNECTIONS) {
         for connection in &mut connections {
             connection.get_mut().write_all(request.as_bytes())?;
         }
         for connection in &mut connections {
             let (status, _) = answer(connection)?;
             if !(200..300).contains(&status) {
-                return Err(format!("{kind:?} was answered {status}").into());
+                return Err(format!("one of {kinds:?} was answered {status}").into());
             }
         }
     }

@@ -30,24 +30,23 @@ fn report() -> Result<(), Error> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{ROUNDS} interleaved rounds, medians; microseconds of CPU\n")?;
     writeln!(out, "| mock server, per request | limit | mock | ratio |\n|---|---:|---:|---:|")?;
-    let kinds = [load::Kind::Status, load::Kind::Submit, load::Kind::Result];
-    let mut limit = vec![Vec::new(); kinds.len()];
-    let mut mock = vec![Vec::new(); kinds.len()];
+    let mut limit = vec![Vec::new(); load::LOADS.len()];
+    let mut mock = vec![Vec::new(); load::LOADS.len()];
     for _ in 0..ROUNDS {
         for (name, samples) in [("limit", &mut limit), ("mock", &mut mock)] {
             let server = Contestant::server(name)?;
             let job = load::complete_a_job(server.port)?;
-            load::run(server.port, load::Kind::Status, &job, REQUESTS / 10)?;
-            for (kind, samples) in kinds.iter().zip(samples.iter_mut()) {
+            load::run(server.port, &[load::Kind::Status], &job, REQUESTS / 10)?;
+            for ((_, kinds), samples) in load::LOADS.iter().zip(samples.iter_mut()) {
                 let before = server.cpu()?;
-                load::run(server.port, *kind, &job, REQUESTS)?;
+                load::run(server.port, kinds, &job, REQUESTS)?;
                 samples.push((server.cpu()? - before).as_secs_f64() * 1e6 / REQUESTS as f64);
             }
         }
     }
-    for ((kind, limit), mock) in kinds.iter().zip(&mut limit).zip(&mut mock) {
+    for (((name, _), limit), mock) in load::LOADS.iter().zip(&mut limit).zip(&mut mock) {
         let (limit, mock) = (median(limit), median(mock));
-        writeln!(out, "| {kind:?} | {limit:.2} | {mock:.2} | {:.2} |", mock / limit)?;
+        writeln!(out, "| {name} | {limit:.2} | {mock:.2} | {:.2} |", mock / limit)?;
     }
 
     writeln!(out, "\n| client, per job | limit | client | ratio |\n|---|---:|---:|---:|")?;
