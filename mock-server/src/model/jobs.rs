@@ -52,22 +52,22 @@ impl Jobs {
         self.bytes = self.bytes + after - before;
     }
 
-    /// Notes that a job is finished and can be read until then.
-    pub(crate) fn finish(&mut self, id: RequestId, age: u64, until: Option<Instant>, large: bool) {
+    /// Notes that a job of this age is finished, and until when it can be read.
+    pub(crate) fn finish(&mut self, id: RequestId, job_age: u64, end: End) {
+        if let Some(log) = &mut self.log {
+            log.ended(job_age, id, end);
+        }
+        let End { until, is_large, age } = end;
         // A retention beyond what the clock can say never ends: the job stays until it is evicted,
         // by way of the list of unfinished ones, which have no end either.
-        let Some(job) = self.map.get(&id) else { return };
-        if let Some(log) = &mut self.log {
-            log.ended(job.age, id, End { until, is_large: large, age });
-        }
         let Some(until) = until else {
-            self.unfinished.insert(job.age, id);
+            self.unfinished.insert(job_age, id);
             return;
         };
         if !self.unfinished.is_empty() {
-            self.unfinished.remove(&job.age);
+            self.unfinished.remove(&job_age);
         }
-        self.finished[usize::from(large)].push_back(Finished { age, until, id });
+        self.finished[usize::from(is_large)].push_back(Finished { age, until, id });
     }
 
     /// Forgets a job whose time is over, and says which; `None` if there is none.

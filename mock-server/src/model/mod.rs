@@ -126,6 +126,7 @@ use files::Files;
 use flight::Flight;
 use job::{Attempt, Job, Outcome, Priority, State};
 use jobs::Jobs;
+use keep::End;
 use line::Line;
 use plan::Warm;
 use storage::Storage;
@@ -611,19 +612,20 @@ impl Model {
         self.ledger.ended(job.ledger, &job.endpoint, outcome.units());
         job.state = State::Done { run, outcome };
         job.ended = Some(self.now);
-        let after = job.bytes();
+        let (after, age) = (job.bytes(), job.age);
         self.jobs.recount(before, after);
-        self.retain(id, large);
+        self.retain(id, age, large);
         self.changed(id);
         self.announce(id);
     }
 
     /// Keeps a finished job for its time.
-    fn retain(&mut self, id: RequestId, large: bool) {
+    fn retain(&mut self, id: RequestId, job_age: u64, is_large: bool) {
         self.counters.completed += 1;
-        let retention = if large { self.config.retention_large } else { self.config.retention };
+        let retention = if is_large { self.config.retention_large } else { self.config.retention };
         self.age += 1;
-        self.jobs.finish(id, self.age, self.now.checked_add(retention), large);
+        let until = self.now.checked_add(retention);
+        self.jobs.finish(id, job_age, End { until, is_large, age: self.age });
     }
 
     /// Takes a queued job out of its line.

@@ -380,25 +380,14 @@ impl Model {
             endpoint,
         };
         if self.config.instant && job.plan.is_instant() {
+            let response = accepted(&request.door, id, &job, 0);
             self.insert_completed(id, job);
-        } else {
-            self.jobs.insert(id, job);
-            self.enqueue(id, Duration::ZERO);
+            return response;
         }
+        self.jobs.insert(id, job);
+        self.enqueue(id, Duration::ZERO);
         let Some(job) = self.jobs.get(id) else { return reply::unknown_request(id) };
-        let mut body = Vec::with_capacity(640);
-        body.extend_from_slice(b"{\"status\":\"IN_QUEUE\",\"request_id\":\"");
-        body.extend_from_slice(&id.to_text());
-        body.extend_from_slice(b"\",\"gateway_request_id\":\"");
-        body.extend_from_slice(&id.to_text());
-        body.extend_from_slice(b"\",\"queue_position\":");
-        render::push_number(&mut body, self.position(job) as u64);
-        body.push(b',');
-        push_addresses(&mut body, &request.door, job.endpoint.app(), id);
-        body.extend_from_slice(b",\"logs\":null,\"metrics\":{}}");
-        let mut response = reply::json(StatusCode::OK, id, body);
-        job.plan.stamp(response.headers_mut());
-        response
+        accepted(&request.door, id, job, self.position(job))
     }
 
     /// Puts a job into the table that is over already. What came of it is worked out when somebody asks,
@@ -421,10 +410,13 @@ impl Model {
         let run = Attempt { since: self.now, until: self.now };
         job.state = State::Done { run: Some(run), outcome };
         job.ended = Some(self.now);
+        let (age, has_hook) = (job.age, job.hook.is_some());
         self.jobs.insert(id, job);
-        self.retain(id, large);
+        self.retain(id, age, large);
         self.note_job(id);
-        self.announce(id);
+        if has_hook {
+            self.announce(id);
+        }
     }
 
     /// What comes of a job: as its rule says, else as its input does.
@@ -550,6 +542,23 @@ pub(crate) fn start_timeout(request: &Request<'_>) -> Result<Option<Duration>, F
 
 fn bad_request(detail: &str) -> Failure {
     Failure::request_error(StatusCode::BAD_REQUEST, "bad_request", detail)
+}
+
+/// The answer to an accepted submit.
+fn accepted(door: &Door<'_>, id: RequestId, job: &Job, position: usize) -> Response {
+    let mut body = Vec::with_capacity(640);
+    body.extend_from_slice(b"{\"status\":\"IN_QUEUE\",\"request_id\":\"");
+    body.extend_from_slice(&id.to_text());
+    body.extend_from_slice(b"\",\"gateway_request_id\":\"");
+    body.extend_from_slice(&id.to_text());
+    body.extend_from_slice(b"\",\"queue_position\":");
+    render::push_number(&mut body, position as u64);
+    body.push(b',');
+    push_addresses(&mut body, door, job.endpoint.app(), id);
+    body.extend_from_slice(b",\"logs\":null,\"metrics\":{}}");
+    let mut response = reply::json(StatusCode::OK, id, body);
+    job.plan.stamp(response.headers_mut());
+    response
 }
 
 /// Copies the headers worth keeping. Copies, because a value as received is a slice of the whole head.

@@ -26,7 +26,7 @@ use super::super::{Due, Model, app_of};
 use super::code::{Field, read};
 use super::log::SavedFile;
 use super::rows::{DeliveryRow, FileRow, Holds, JobRow, Marks, Stand, StandRow, WorkRow};
-use super::{ACCOUNT, AGES_PER_START, FileLog, IN_ROW, JobLog, Keeping, MARKS, Table};
+use super::{ACCOUNT, AGES_PER_START, End, FileLog, IN_ROW, JobLog, Keeping, MARKS, Table};
 
 /// The rows of each table.
 #[derive(Debug, Default)]
@@ -301,7 +301,7 @@ impl Restoring<'_> {
         let mut stands = rows.take(Table::Stands);
         let mut works = rows.take(Table::Works);
         let mut waiting: Vec<(bool, u64, u64, RequestId)> = Vec::new();
-        let mut finished: Vec<(Option<Instant>, u64, bool, RequestId)> = Vec::new();
+        let mut finished: Vec<(End, u64, RequestId)> = Vec::new();
         for (key, row) in rows.take(Table::Jobs) {
             let bad = BadRow { table: Table::Jobs, key };
             let age = u64::try_from(key).map_err(|_| bad)?;
@@ -338,7 +338,8 @@ impl Restoring<'_> {
                 }
                 Stand::Done(done) => {
                     let until = done.until.and_then(|until| self.instant(until));
-                    finished.push((until, done.age, done.is_large, id));
+                    let end = End { until, is_large: done.is_large, age: done.age };
+                    finished.push((end, age, id));
                     self.model.age = self.model.age.max(done.age);
                     ended = done.ended.map(|ended| self.past(ended));
                     let outcome = match done.failure {
@@ -386,9 +387,9 @@ impl Restoring<'_> {
             self.model.age = self.model.age.max(age);
         }
         // Lists are in the order in which jobs expire; what never expires comes in any.
-        finished.sort_unstable_by_key(|(until, age, ..)| (*until, *age));
-        for (until, age, is_large, id) in finished {
-            self.model.jobs.finish(id, age, until, is_large);
+        finished.sort_unstable_by_key(|(end, ..)| (end.until, end.age));
+        for (end, job_age, id) in finished {
+            self.model.jobs.finish(id, job_age, end);
         }
         waiting.sort_unstable();
         Ok(waiting.into_iter().map(|(.., id)| id).collect())
