@@ -159,7 +159,14 @@ async fn run(flags: Serve) -> ExitCode {
     // A reader that has gone is no reason to stop serving.
     let _ = announce(&mock, flags.quiet);
     let is_watched = flags.service.watch;
+    // At once, since whoever records goes on for nothing, and may pay for it.
+    let trouble = async {
+        let problem = mock.recording_problem().await;
+        warn(&format!("not all is recorded any more: {problem}"));
+        std::future::pending().await
+    };
     tokio::select! {
+        () = trouble => {}
         () = stop => {}
         () = end_of_input(), if flags.stop_on_eof => {}
         () = program::watch(&mock, flags.service.scenario), if is_watched => {}

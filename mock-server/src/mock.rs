@@ -274,6 +274,14 @@ impl MockFal {
         self.shared.gate().recording().map(|recording| recording.recorded())
     }
 
+    /// Waits until something cannot be written of its recording, and says what; for ever if it makes none.
+    pub async fn recording_problem(&self) -> String {
+        match self.shared.gate().recording() {
+            Some(recording) => recording.problem().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Lets the next job or sync run that is accepted fail. Calls queue up.
     pub fn fail_next(&self, failure: Failure) {
         self.control(Control::FailNext(failure));

@@ -205,7 +205,9 @@ impl Store {
         };
         let path = self.dir.join(cassette);
         if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
+            fs::create_dir_all(folder).map_err(|error| {
+                io::Error::new(error.kind(), format!("{}: {error}", folder.display()))
+            })?;
         }
         replace(&path, cassette_of.render().as_bytes())
     }

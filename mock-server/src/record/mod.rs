@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 
 use crate::cassette::{Answered, Asked, Content, Encoded, Entry, Handle, Store};
 use crate::model::Catalog;
@@ -85,6 +86,8 @@ pub(crate) struct Recorder {
     upstream: Option<String>,
     has_cost_max: bool,
     state: Mutex<State>,
+    /// Wakes who waits for a problem.
+    noted: Arc<Notify>,
 }
 
 struct State {
@@ -93,6 +96,7 @@ struct State {
     jobs: BTreeMap<String, Tracked>,
     entries: u64,
     problems: Vec<String>,
+    noted: Arc<Notify>,
 }
 
 /// A queued request whose end is awaited.
@@ -128,14 +132,17 @@ impl Recorder {
                 Some(base.trim_end_matches('/').to_owned())
             }
         };
+        let noted = Arc::new(Notify::new());
         let state = State {
             store: Store::open(&record.dir)?,
             budget: Budget::new(record.calls_max, record.cost_max, prices),
             jobs: BTreeMap::new(),
             entries: 0,
             problems: Vec::new(),
+            noted: Arc::clone(&noted),
         };
-        Ok(Self { upstream, has_cost_max: record.cost_max.is_some(), state: Mutex::new(state) })
+        let has_cost_max = record.cost_max.is_some();
+        Ok(Self { upstream, has_cost_max, state: Mutex::new(state), noted })
     }
 
     /// Where the service is, without a slash at the end; `None` at its own names.
@@ -151,6 +158,17 @@ impl Recorder {
             refused: state.budget.refused(),
             entries: state.entries,
             problems: state.problems.clone(),
+        }
+    }
+
+    /// The first thing that could not be written, once there is one.
+    pub(crate) async fn problem(&self) -> String {
+        loop {
+            let noted = self.noted.notified();
+            if let Some(first) = self.recorded().problems.into_iter().next() {
+                return first;
+            }
+            noted.await;
         }
     }
 
@@ -272,9 +290,9 @@ impl Recorder {
 impl State {
     fn add(&mut self, host: &str, endpoint: &str, entry: Entry) -> Handle {
         let (handle, written) = self.store.add(host, endpoint, entry);
-        self.entries += 1;
-        if let Err(error) = written {
-            self.note(&error);
+        match written {
+            Ok(()) => self.entries += 1,
+            Err(error) => self.note(&error),
         }
         handle
     }
@@ -282,6 +300,7 @@ impl State {
     fn note(&mut self, problem: &dyn fmt::Display) {
         if self.problems.len() < PROBLEMS_MAX {
             self.problems.push(problem.to_string());
+            self.noted.notify_waiters();
         }
     }
 }

@@ -106,6 +106,25 @@ async fn completed(studio: &Studio, submitted: &Value) -> Value {
 
 const SUBMIT: &str = "/queue.fal.run/fal-ai/flux/dev";
 
+/// Whoever records pays for each call.
+#[tokio::test]
+async fn what_cannot_be_written_is_told_at_once_and_answered_all_the_same() {
+    let studio = Studio::new("record-unwritten", |record| record).await;
+    fs::remove_dir_all(&studio.folder.0).unwrap();
+    fs::write(&studio.folder.0, "a file where a folder was").unwrap();
+    let waiting = studio.recorder.recording_problem();
+    let run = studio.post("/fal.run/fal-ai/flux/dev", r#"{"prompt":"a cat"}"#);
+    let (answer, problem) = tokio::join!(run, waiting);
+    fs::remove_file(&studio.folder.0).unwrap();
+    assert_eq!(answer.status, StatusCode::OK);
+    assert!(problem.contains(&*studio.folder.0.to_string_lossy()), "{problem}");
+    assert_eq!(studio.recorder.recording_problem().await, problem);
+    let recorded = studio.recorded();
+    let folder = studio.folder.0.to_string_lossy();
+    assert!(recorded.problems.iter().all(|problem| problem.contains(&*folder)), "{recorded:?}");
+    assert_eq!(recorded.entries, 0);
+}
+
 #[tokio::test]
 async fn jobs_are_recorded_and_replayed_as_jobs() {
     let studio = Studio::new("record-job", |record| record).await;

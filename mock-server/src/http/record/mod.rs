@@ -41,6 +41,10 @@ impl Recording {
         self.recorder.recorded()
     }
 
+    pub(crate) async fn problem(&self) -> String {
+        self.recorder.problem().await
+    }
+
     /// Where a host is.
     fn base(&self, name: &str) -> String {
         match self.recorder.upstream() {
