@@ -105,7 +105,7 @@ pub(crate) fn check(
 
 fn known(config: &Config, credential: &str) -> Result<(), Denied> {
     let listed = config.keys.is_empty() || config.keys.iter().any(|key| key == credential);
-    let is_own = || config.own_key.as_ref().is_some_and(|own| *own == KeyPrint::of(credential));
+    let is_own = || config.own_key.as_ref().is_some_and(|own| own.digest == digest(credential));
     if listed || is_own() { Ok(()) } else { Err(Denied::Unknown) }
 }
 

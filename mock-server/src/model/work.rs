@@ -433,17 +433,21 @@ impl Model {
 
     /// The runner of a call has started.
     pub(super) fn call_warmed(&mut self, exchange: u64) {
-        let doing = |open: &mut Open| match open {
-            Open::Run(call) => call.work.take(),
-            Open::Relay(relay) => relay.work.take(),
+        let doing = self.doing(exchange);
+        let later = doing.and_then(|doing| doing.take_if(|doing| matches!(doing, Doing::Later(_))));
+        let Some(Doing::Later(work)) = later else { return };
+        let number = self.work(Holder::Call(exchange), *work);
+        if let Some(doing) = self.doing(exchange) {
+            *doing = Some(Doing::Now(number));
+        }
+    }
+
+    /// What a back end does for a call.
+    fn doing(&mut self, exchange: u64) -> Option<&mut Option<Doing>> {
+        match self.open.get_mut(&exchange)? {
+            Open::Run(call) => Some(&mut call.work),
+            Open::Relay(relay) => Some(&mut relay.work),
             _ => None,
-        };
-        let Some(Doing::Later(work)) = self.open.get_mut(&exchange).and_then(doing) else { return };
-        let now = Some(Doing::Now(self.work(Holder::Call(exchange), *work)));
-        match self.open.get_mut(&exchange) {
-            Some(Open::Run(call)) => call.work = now,
-            Some(Open::Relay(relay)) => relay.work = now,
-            _ => {}
         }
     }
 

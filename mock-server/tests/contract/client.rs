@@ -49,9 +49,15 @@ impl Opened {
     }
 }
 
-/// A call with a key.
+/// A call with a key that is nobody's, and so of the first tenant.
 pub(crate) fn call(method: Method, target: &str) -> http::request::Builder {
-    Request::builder().method(method).uri(target).header("authorization", "Key id:secret")
+    call_as("id:secret", method, target)
+}
+
+/// A call of whoever has a key.
+pub(crate) fn call_as(key: &str, method: Method, target: &str) -> http::request::Builder {
+    let key = format!("Key {key}");
+    Request::builder().method(method).uri(target).header("authorization", key)
 }
 
 /// Sends and waits for the head.

@@ -24,7 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use crate::client::Answer;
+use crate::client::{Answer, call_as};
 
 /// A process of the mock.
 struct Process {
@@ -98,14 +98,8 @@ impl Line {
     }
 
     async fn get(&mut self, key: &str, target: &str) -> Option<Answer> {
-        self.send(call(Method::GET, target, key), Bytes::new()).await
+        self.send(call_as(key, Method::GET, target), Bytes::new()).await
     }
-}
-
-/// A call of the tenant whose key it is.
-fn call(method: Method, target: &str, key: &str) -> http::request::Builder {
-    let key = format!("Key {key}");
-    Request::builder().method(method).uri(target).header("authorization", key)
 }
 
 /// What the mock has answered.
@@ -220,7 +214,7 @@ async fn submit(load: &Load, line: &mut Line, rng: &mut SplitMix64) -> Option<()
     let hook = if has_hook { format!("?fal_webhook={}", load.hook) } else { String::new() };
     let target = format!("/queue.fal.run/acme/app{hook}");
     let body = json!({ "prompt": &prompt, "image_size": { "width": 64, "height": 64 } });
-    let request = call(Method::POST, &target, &key);
+    let request = call_as(&key, Method::POST, &target);
     let answer = line.send(request, body.to_string().into()).await?;
     assert_eq!(answer.status, StatusCode::OK, "{:?}", answer.body);
     let id = answer.json()["request_id"].as_str().unwrap().to_owned();
@@ -233,7 +227,7 @@ async fn submit(load: &Load, line: &mut Line, rng: &mut SplitMix64) -> Option<()
 async fn initiate(line: &mut Line, route: &str, key: &str) -> Option<(String, String)> {
     let target = format!("/rest.fal.ai/storage/upload/{route}");
     let body = r#"{"content_type":"video/mp4","file_name":"a.mp4"}"#;
-    let answer = line.send(call(Method::POST, &target, key), body.into()).await?;
+    let answer = line.send(call_as(key, Method::POST, &target), body.into()).await?;
     assert_eq!(answer.status, StatusCode::OK);
     let answer = answer.json();
     let path = |name: &str| path_of(answer[name].as_str().unwrap());
@@ -266,7 +260,7 @@ async fn parts(load: &Load, line: &mut Line, rng: &mut SplitMix64) -> Option<()>
         load.count();
     }
     let body = json!({ "parts": listed }).to_string();
-    let complete = call(Method::POST, &format!("{base}/complete?{query}"), &key);
+    let complete = call_as(&key, Method::POST, &format!("{base}/complete?{query}"));
     let answer = line.send(complete, body.into()).await?;
     assert_eq!(answer.status, StatusCode::OK, "{:?}", answer.body);
     load.told(|told| {

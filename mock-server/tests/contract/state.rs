@@ -10,7 +10,7 @@ use fal_mock::{Builder, MockFal};
 use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 
-use crate::client::{Answer, call, send};
+use crate::client::{Answer, call, call_as, send};
 
 /// A folder of its own, gone at the end.
 struct Folder(PathBuf);
@@ -47,15 +47,9 @@ async fn upload(mock: &MockFal, content: Bytes) -> String {
     upload_with(mock, "id:secret", content).await
 }
 
-/// A call with a key of somebody.
-fn call_of(method: Method, target: &str, key: &str) -> http::request::Builder {
-    let key = format!("Key {key}");
-    Request::builder().method(method).uri(target).header("authorization", key)
-}
-
 async fn upload_with(mock: &MockFal, key: &str, content: Bytes) -> String {
     let body = r#"{"content_type":"video/mp4","file_name":"a.mp4"}"#;
-    let initiate = call_of(Method::POST, "/rest.fal.ai/storage/upload/initiate", key);
+    let initiate = call_as(key, Method::POST, "/rest.fal.ai/storage/upload/initiate");
     let answer = send(mock.port(), initiate, body).await.json();
     let path = |name: &str| {
         let url = answer[name].as_str().unwrap();
@@ -136,14 +130,14 @@ async fn names(mock: &MockFal) -> Vec<String> {
 }
 
 async fn submit(mock: &MockFal, key: &str) -> String {
-    let request = call_of(Method::POST, "/queue.fal.run/acme/app", key);
+    let request = call_as(key, Method::POST, "/queue.fal.run/acme/app");
     let answer = send(mock.port(), request, r#"{"prompt":"x"}"#).await;
     assert_eq!(answer.status, StatusCode::OK, "{:?}", answer.body);
     answer.json()["request_id"].as_str().unwrap().to_owned()
 }
 
 async fn ask(mock: &MockFal, key: &str, target: &str) -> Answer {
-    send(mock.port(), call_of(Method::GET, target, key), "").await
+    send(mock.port(), call_as(key, Method::GET, target), "").await
 }
 
 /// A mock that knows one key beside those of tenants.

@@ -10,18 +10,13 @@ use fal_mock::{ClockMode, MockFal, Settings, Tenant};
 use http::{Method, StatusCode};
 use tokio::task::JoinSet;
 
-use crate::client::{Answer, get, open, path_of, send};
+use crate::client::{Answer, call_as, get, open, path_of, send};
 use crate::webhook::{listen, receive};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn call(method: Method, target: &str, key: &str) -> http::request::Builder {
-    let key = format!("Key {key}");
-    http::Request::builder().method(method).uri(target).header("authorization", key)
-}
-
 async fn ask(port: u16, key: &str, method: Method, target: &str) -> Answer {
-    let request = call(method, target, key);
+    let request = call_as(key, method, target);
     send(port, request, r#"{"prompt":"x"}"#).await
 }
 
@@ -101,7 +96,7 @@ async fn a_tenant_is_moved_alone_and_ends_with_its_handle() {
     let file = path_of(result["images"][0]["url"].as_str().unwrap(), mock.port());
     assert_eq!(get(mock.port(), &file).await.status, StatusCode::OK);
     let stream = format!("/queue.fal.run/fal-ai/flux/requests/{}/status/stream", ids[1]);
-    let request = call(Method::GET, &stream, other.key());
+    let request = call_as(other.key(), Method::GET, &stream);
     let mut stream = open(mock.port(), request, "").await.unwrap();
     assert!(stream.next().await.unwrap().is_some());
     let key = one.key().to_owned();

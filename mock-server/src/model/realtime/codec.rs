@@ -1,5 +1,7 @@
 //! Messages of a session: inputs read, outputs written, in MessagePack or JSON.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use rmp::Marker;
 use serde_json::{Map, Value};
@@ -147,45 +149,6 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A message that says a value, with a field more if it is an object.
-pub(crate) fn write(mut value: Value, codec: Codec, more: Option<(&str, &str)>) -> Frame {
-    if let (Some((name, text)), Some(fields)) = (more, value.as_object_mut()) {
-        fields.insert(name.to_owned(), text.into());
-    }
-    match codec {
-        Codec::Json => Frame::Text(value.to_string()),
-        Codec::Msgpack => {
-            let mut out = Vec::new();
-            push_value(&value, &mut out);
-            Frame::Binary(out.into())
-        }
-    }
-}
-
-fn push_value(value: &Value, out: &mut Vec<u8>) {
-    match value {
-        Value::Null => Item::Null.push_msgpack(out),
-        Value::Bool(flag) => Item::Bool(*flag).push_msgpack(out),
-        Value::Number(number) => {
-            let whole = number.as_i128().map(Item::Whole);
-            let float = || Item::Float(number.as_f64().unwrap_or(f64::NAN));
-            whole.unwrap_or_else(float).push_msgpack(out);
-        }
-        Value::String(text) => rmp::encode::write_str(out, text).expect(TAKEN),
-        Value::Array(values) => {
-            rmp::encode::write_array_len(out, len_of(values.len())).expect(TAKEN);
-            values.iter().for_each(|value| push_value(value, out));
-        }
-        Value::Object(fields) => {
-            rmp::encode::write_map_len(out, len_of(fields.len())).expect(TAKEN);
-            for (name, value) in fields {
-                rmp::encode::write_str(out, name).expect(TAKEN);
-                push_value(value, out);
-            }
-        }
-    }
-}
-
 fn len_of(len: usize) -> u32 {
     u32::try_from(len).expect("messages are far below 4 GiB")
 }
@@ -204,10 +167,33 @@ pub(crate) enum Item {
     /// JSON has no bytes: there they are a list of numbers, and nobody writes them so.
     Bytes(Vec<u8>),
     List(Vec<Self>),
-    Map(Vec<(&'static str, Self)>),
+    Map(Vec<(Cow<'static, str>, Self)>),
+}
+
+impl From<Value> for Item {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Bool(flag) => Self::Bool(flag),
+            Value::Number(number) => match number.as_i128() {
+                Some(whole) => Self::Whole(whole),
+                None => Self::Float(number.as_f64().unwrap_or(f64::NAN)),
+            },
+            Value::String(text) => Self::Text(text),
+            Value::Array(values) => Self::List(values.into_iter().map(Self::from).collect()),
+            Value::Object(fields) => {
+                let fields = fields.into_iter();
+                Self::Map(fields.map(|(name, value)| (name.into(), value.into())).collect())
+            }
+        }
+    }
 }
 
 impl Item {
+    pub(crate) fn map<const N: usize>(fields: [(&'static str, Self); N]) -> Self {
+        Self::Map(fields.into_iter().map(|(name, item)| (name.into(), item)).collect())
+    }
+
     /// The frame that says it.
     pub(crate) fn write(&self, codec: Codec) -> Frame {
         let mut out = Vec::new();
@@ -362,7 +348,7 @@ mod tests {
 
     #[test]
     fn both_codecs_say_the_same() {
-        let item = Item::Map(vec![
+        let item = Item::map([
             ("text", Item::Text("é\"\n".to_owned())),
             (
                 "list",

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use serde_json::Value;
 
 use super::Frame;
-use super::codec::{self, Codec, Item};
+use super::codec::{Codec, Item};
 use crate::model::media::Picture;
 use crate::render;
 
@@ -22,22 +23,6 @@ pub struct FrameDraft {
 enum Content {
     Ready(Frame),
     Output(Box<Output>),
-    Body(Box<Body>),
-}
-
-/// An output as calls by HTTP have it.
-#[derive(Clone, Debug)]
-pub(crate) struct Body {
-    pub(crate) json: Vec<u8>,
-    pub(crate) codec: Codec,
-    pub(crate) request_id: Option<Box<str>>,
-}
-
-impl Body {
-    fn write(&self) -> Frame {
-        let value = serde_json::from_slice(&self.json).unwrap_or_default();
-        codec::write(value, self.codec, self.request_id.as_deref().map(|id| ("request_id", id)))
-    }
 }
 
 impl FrameDraft {
@@ -49,14 +34,13 @@ impl FrameDraft {
         Self { content: Content::Output(Box::new(output)), is_corrupt: false }
     }
 
-    pub(crate) fn body(body: Body) -> Self {
-        Self { content: Content::Body(Box::new(body)), is_corrupt: false }
-    }
-
     /// Whether [`Self::render`] returns at once; else it draws pictures, which takes milliseconds.
     #[must_use]
-    pub const fn is_ready(&self) -> bool {
-        matches!(self.content, Content::Ready(_) | Content::Body(_))
+    pub fn is_ready(&self) -> bool {
+        match &self.content {
+            Content::Ready(_) => true,
+            Content::Output(output) => matches!(output.made, Made::Body(_)),
+        }
     }
 
     /// The message itself. The same draft gives the same bytes.
@@ -65,7 +49,6 @@ impl FrameDraft {
         let mut frame = match self.content {
             Content::Ready(frame) => frame,
             Content::Output(output) => output.item().write(output.codec),
-            Content::Body(body) => body.write(),
         };
         match &mut frame {
             Frame::Text(text) if self.is_corrupt => drop(text.pop()),
@@ -107,6 +90,8 @@ pub(crate) enum Made {
         text: String,
         is_partial: bool,
     },
+    /// JSON, as calls by HTTP have it.
+    Body(Vec<u8>),
 }
 
 impl Output {
@@ -114,29 +99,34 @@ impl Output {
     ///
     /// Source: published document of `fal-ai/flux-2/klein/realtime` (documented).
     fn item(&self) -> Item {
-        let mut fields = match &self.made {
-            Made::Text { text, is_partial } => vec![
+        let mut item = match &self.made {
+            Made::Text { text, is_partial } => Item::map([
                 ("output", Item::Text(text.clone())),
                 ("partial", Item::Bool(*is_partial)),
                 ("error", Item::Null),
-            ],
+            ]),
             Made::Pictures { pictures, as_addresses, seed, prompt, time } => {
                 let as_addresses = *as_addresses || self.codec == Codec::Json;
                 let images = pictures.iter().map(|picture| image(picture, as_addresses)).collect();
                 let safe = pictures.iter().map(|_| Item::Bool(false)).collect();
-                vec![
+                Item::map([
                     ("images", Item::List(images)),
                     ("seed", Item::Whole(*seed)),
                     ("prompt", Item::Text(prompt.to_string())),
-                    ("timings", Item::Map(vec![("inference", Item::Float(time.as_secs_f64()))])),
+                    ("timings", Item::map([("inference", Item::Float(time.as_secs_f64()))])),
                     ("has_nsfw_concepts", Item::List(safe)),
-                ]
+                ])
+            }
+            Made::Body(json) => {
+                Item::from(serde_json::from_slice::<Value>(json).unwrap_or_default())
             }
         };
-        if let Some(id) = &self.request_id {
-            fields.push(("request_id", Item::Text(id.to_string())));
+        // What is no object has no room for it.
+        if let (Some(id), Item::Map(fields)) = (&self.request_id, &mut item) {
+            fields.retain(|(name, _)| name != "request_id");
+            fields.push(("request_id".into(), Item::Text(id.to_string())));
         }
-        Item::Map(fields)
+        item
     }
 }
 
@@ -148,7 +138,7 @@ fn image(picture: &Picture, as_address: bool) -> Item {
     } else {
         ("content", Item::Bytes(bytes))
     };
-    Item::Map(vec![
+    Item::map([
         content,
         ("content_type", Item::Text(PICTURE_TYPE.to_owned())),
         ("width", Item::Whole(picture.size.width.into())),

@@ -297,28 +297,24 @@ impl Session {
             OutputCodec::Json => Codec::Json,
         };
         let request_id = work.input.request_id.clone().filter(|_| config.echo_request_id);
-        let draft = match &work.input.reply {
+        let made = match &work.input.reply {
             Reply::Body(answer) => {
-                let json = answer.publish_frame(store, &model, &self.door, time, left);
-                FrameDraft::body(output::Body { json, codec, request_id })
+                Made::Body(answer.publish_frame(store, &model, &self.door, time, left))
             }
             Reply::Usual(plain) if is_text(&model) => {
                 let count = plain.tokens(&model).count() * work.sent / work.frames;
                 let text = plain.tokens(&model).take(count).collect();
-                let made = Made::Text { text, is_partial: !is_last };
-                FrameDraft::output(output::Output { codec, made, request_id })
+                Made::Text { text, is_partial: !is_last }
             }
-            Reply::Usual(plain) => {
-                let made = Made::Pictures {
-                    pictures: plain.draft(left).pictures(&model),
-                    as_addresses: work.input.as_addresses,
-                    seed: plain.seed(),
-                    prompt: plain.prompt().into(),
-                    time,
-                };
-                FrameDraft::output(output::Output { codec, made, request_id })
-            }
+            Reply::Usual(plain) => Made::Pictures {
+                pictures: plain.draft(left).pictures(&model),
+                as_addresses: work.input.as_addresses,
+                seed: plain.seed(),
+                prompt: plain.prompt().into(),
+                time,
+            },
         };
+        let draft = FrameDraft::output(output::Output { codec, made, request_id });
         self.outputs += 1;
         if is_last {
             self.units += work.input.reply.units();
